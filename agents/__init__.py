@@ -1,0 +1,1 @@
+"""The agents room: endpoint and tools to trajectories."""

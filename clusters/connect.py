@@ -1,0 +1,87 @@
+"""Connects this process to Ray: a cluster of its own, the job's, or a named one.
+
+The one place that calls ``ray.init``.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from clusters.config import ConfigError, StageConfig, execution
+
+Where = Literal["embedded", "job", "remote"]
+
+
+class ClusterConfig(StageConfig):
+    """How much of this machine an embedded cluster takes, or which cluster to join."""
+
+    num_cpus: int | None = execution(None, gt=0)
+    """CPUs of an embedded cluster; by default all of this machine."""
+    object_store_bytes: int = execution(512 << 20, ge=80 << 20)
+    """Shared-memory object store of an embedded cluster, in bytes."""
+    address: str | None = execution(None)
+    """``host:port`` of a running cluster's head, for ``remote``."""
+    dashboard: bool = execution(False)
+    """Start the dashboard of an embedded cluster, on 127.0.0.1."""
+
+
+@contextlib.contextmanager
+def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
+    """Hold a connection while the block runs; what was started here is stopped here.
+
+    Raises:
+        ConfigError: no such cluster, or it does not answer.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    # uv would make every worker resolve its environment again.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["PYTHONPATH"] = _python_path()
+    if where == "embedded":
+        os.environ.pop("RAY_ADDRESS", None)
+        ray.init(
+            address="local",
+            num_cpus=config.num_cpus,
+            object_store_memory=config.object_store_bytes,
+            include_dashboard=config.dashboard,
+            dashboard_host="127.0.0.1",
+            log_to_driver=False,
+            logging_level="warning",
+        )
+        _protect_token()
+    else:
+        address = "auto" if where == "job" else config.address
+        if not address:
+            raise ConfigError("cluster.address: missing; --on remote needs host:port of the head")
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="warning")
+        except (ConnectionError, RuntimeError) as error:
+            raise ConfigError(
+                f"cluster.address: no Ray cluster answers at {address}: {error}"
+            ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _python_path() -> str:
+    """Workers find the rooms as this process does, installed or not."""
+    here = str(Path(__file__).resolve().parent.parent)
+    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    return os.pathsep.join(paths if here in paths else [here, *paths])
+
+
+def _protect_token() -> None:
+    """Ray writes its auth token readable by others; take that back."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        token.chmod(stat.S_IRUSR | stat.S_IWUSR)

@@ -1,0 +1,45 @@
+"""Schemas of the corpus artifact: kept documents, rejected records, question files."""
+
+import pyarrow as pa
+from blake3 import blake3
+
+TRAIN = "train"
+VALIDATION = "validation"
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("uid", pa.uint64(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("lang", pa.string(), nullable=False),
+        pa.field("lang_score", pa.float32()),
+        pa.field("quality", pa.float32()),
+        pa.field("dup_count", pa.uint32(), nullable=False),
+        pa.field("cluster", pa.uint64(), nullable=False),
+    ]
+)
+"""``documents/part-*.parquet``; further score columns may follow, one per score."""
+
+REJECTED = pa.schema(
+    [
+        pa.field("uid", pa.uint64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("score", pa.float64()),
+    ]
+)
+"""``rejected/part-*.parquet``: every record that was not kept, and why."""
+
+
+def document_uid(source: str, key: str) -> int:
+    """u64 from blake3 of a document's source and record key: never a position.
+
+    For a record without a key, pass its content and occurrence as the key.
+    """
+    raw = source.encode() + b"\x00" + key.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake3(raw).digest(8), "little")

@@ -1,0 +1,145 @@
+"""The engine protocol: token ids in, token ids with log-probs out.
+
+A request names everything that decides its output, so that the same request gives the
+same tokens whatever else the engine is serving. Text, HTTP and chat templates are
+layers above.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+
+class FinishReason(StrEnum):
+    """Why a request ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ABORT = "abort"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is chosen. ``temperature`` 0 is greedy."""
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 means no limit."""
+    seed: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    """Generation ends after one of these; it is part of the output."""
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """One sequence to continue."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+
+
+@dataclass(frozen=True)
+class TokenChunk:
+    """Tokens that one step added to one request."""
+
+    request_id: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Natural-log probability of each token before temperature and filters."""
+    policy_version: int = 0
+    finish_reason: FinishReason | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Log-probs of one continuation given its context."""
+
+    logprobs: tuple[float, ...]
+    greedy: bool
+    """True where every token was the arg-max of its step."""
+
+    @property
+    def total(self) -> float:
+        """Sum of the token log-probs, in nats."""
+        return sum(self.logprobs)
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """A reading of an engine's gauges."""
+
+    running: int
+    waiting: int
+    tokens_generated: int
+    tokens_prefilled: int
+    max_context: int
+
+
+class EngineError(Exception):
+    """A request the engine refused or could not finish; the engine goes on."""
+
+
+class PromptTooLong(EngineError):
+    """Prompt and ``max_tokens`` do not fit the engine's context."""
+
+
+class InvalidToken(EngineError):
+    """A token id outside the vocabulary, or no token at all."""
+
+
+class Capability(StrEnum):
+    """What an engine can do; callers check before they start."""
+
+    IDS = "ids"
+    SCORE = "score"
+    SEED = "seed"
+    UPDATE = "update"
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Anything that continues and scores token sequences."""
+
+    capabilities: frozenset[Capability]
+    model_digest: str
+    """Says which weights answer; every score and trajectory records it."""
+
+    def submit(self, request: EngineRequest) -> AsyncIterator[TokenChunk]:
+        """Stream the continuation. Closing the stream early aborts the request.
+
+        Raises:
+            PromptTooLong, InvalidToken: before the first chunk.
+        """
+        ...
+
+    async def score(
+        self, context_ids: Sequence[int], continuations: Sequence[Sequence[int]]
+    ) -> list[Scored]:
+        """Log-probs of each continuation after one shared context.
+
+        An empty context scores each continuation from its second token on, its first
+        counting as context.
+        """
+        ...
+
+    async def abort(self, request_id: str) -> None:
+        """End a request within a step; unknown ids are ignored."""
+        ...
+
+    async def update_weights(self, state: dict[str, Any], policy_version: int) -> None:
+        """Replace weights in place (capability ``update``)."""
+        ...
+
+    def stats(self) -> EngineStats:
+        """Current gauges."""
+        ...
+
+    def close(self) -> None:
+        """Free the model and stop the engine's thread."""
+        ...

@@ -1,0 +1,45 @@
+"""What ``store.json`` says of a token store.
+
+A store is a directory: ``shard-N.tok`` (raw little-endian u16 or u32 token ids),
+``shard-N.doc`` (u64 end offsets of documents, in tokens), ``shard-N.uid`` (u64 uids,
+one per document) and ``store.json``.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+STORE_NAME = "store.json"
+
+
+class Shard(BaseModel):
+    """One shard of a token store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """Stem of its files, e.g. ``shard-00000``."""
+    domain: str
+    tokens: int
+    docs: int
+    blake3: str
+    """Of the ``.tok`` file."""
+
+
+class TokenStoreMeta(BaseModel):
+    """Contents of ``store.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dtype: Literal["uint16", "uint32"]
+    tokenizer_blake3: str
+    """Of ``tokenizer.json``; a reader refuses another tokenizer."""
+    vocab_size: int
+    eos_id: int
+    """Written after every document."""
+    shards: list[Shard] = Field(default_factory=list)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in all shards."""
+        return sum(shard.tokens for shard in self.shards)

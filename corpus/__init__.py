@@ -1,0 +1,1 @@
+"""The corpus room: raw text to documents, tokenizer and token store."""

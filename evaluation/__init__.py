@@ -1,0 +1,1 @@
+"""The evaluation room: engines to scores and reports."""

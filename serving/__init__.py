@@ -1,0 +1,1 @@
+"""The serving room: checkpoint to engine to endpoint."""

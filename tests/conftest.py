@@ -1,0 +1,32 @@
+"""Shared fixtures: a Ray for the session, the shared data, and a home of its own."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["HOME"] = tempfile.mkdtemp(prefix="inkstone-home-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One small local Ray for all tests that need one."""
+    from clusters.connect import ClusterConfig, connect
+
+    with connect("embedded", ClusterConfig(num_cpus=2, object_store_bytes=200 << 20)):
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the shared test data, named by INKSTONE_DATA."""
+    path = os.environ.get("INKSTONE_DATA")
+    if not path or not Path(path).is_dir():
+        pytest.skip("INKSTONE_DATA names no folder of test data")
+    return Path(path)

@@ -1,0 +1,1 @@
+"""The trainer room: token store and conversations to checkpoints."""
