@@ -5,11 +5,14 @@ A store is a directory: ``shard-N.tok`` (raw little-endian u16 or u32 token ids)
 one per document) and ``store.json``.
 """
 
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 STORE_NAME = "store.json"
+_CODES = {"uint16": "u2", "uint32": "u4"}
 
 
 class Shard(BaseModel):
@@ -43,3 +46,18 @@ class TokenStoreMeta(BaseModel):
     def num_tokens(self) -> int:
         """Tokens in all shards."""
         return sum(shard.tokens for shard in self.shards)
+
+
+def shard_tokens(root: Path, meta: TokenStoreMeta, shard: Shard) -> np.ndarray:
+    """Token ids of a shard as a read-only memory map, shape (tokens,), u16 or u32."""
+    return np.memmap(root / f"{shard.name}.tok", dtype=f"<{_CODES[meta.dtype]}", mode="r")
+
+
+def shard_ends(root: Path, shard: Shard) -> np.ndarray:
+    """End offset of every document of a shard, in tokens, shape (docs,), u64."""
+    return np.memmap(root / f"{shard.name}.doc", dtype="<u8", mode="r")
+
+
+def shard_uids(root: Path, shard: Shard) -> np.ndarray:
+    """Uid of every document of a shard, shape (docs,), u64."""
+    return np.memmap(root / f"{shard.name}.uid", dtype="<u8", mode="r")
