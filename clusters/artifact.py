@@ -48,12 +48,14 @@ class Artifact:
 
     @classmethod
     def open(cls, directory: Path | str, kind: str | None = None) -> "Artifact":
-        """Open ``STORE/KIND/FINGERPRINT``.
+        """Open ``STORE/KIND/FINGERPRINT``, or the ``runs/NAME/STAGE`` that links to it.
 
         Raises:
             ArtifactError: no manifest, a damaged one, or another kind.
         """
-        directory = Path(directory)
+        directory = Path(directory).resolve()
+        if not (directory / MANIFEST_NAME).exists() and (directory.parent / MANIFEST_NAME).exists():
+            directory = directory.parent  # runs/NAME/STAGE links to the data files
         path = directory / MANIFEST_NAME
         try:
             manifest = Manifest.model_validate_json(path.read_text())

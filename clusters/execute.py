@@ -10,7 +10,7 @@ from clusters.artifact import Artifact, ArtifactWriter, artifact_directory
 from clusters.config import StageConfig, identity
 from clusters.progress import Progress
 from clusters.stage import Stage, StageContext
-from contracts.manifest import MANIFEST_NAME, Parent, fingerprint
+from contracts.manifest import MANIFEST_NAME, ExternalInput, Parent, fingerprint
 
 Inputs = Mapping[str, list[Artifact]]
 
@@ -38,6 +38,7 @@ def execute(
     stage: Stage,
     config: StageConfig,
     inputs: Inputs,
+    external: list[ExternalInput],
     *,
     store: Path,
     wanted: str,
@@ -77,7 +78,7 @@ def execute(
         fingerprint=wanted,
         config={"config": identity(config), "seed": seed},
         parents=parents_of(inputs),
-        external=stage.external(config),
+        external=external,
         stats=stats,
         seconds=time.monotonic() - started,
     )
@@ -94,11 +95,13 @@ def run_stage(
 ) -> Artifact:
     """Run one stage by itself, without a recipe: for notebooks and tests."""
     inputs = inputs or {}
-    wanted = fingerprint_of(stage, config, inputs, seed)
+    external = stage.external(config)
+    wanted = fingerprint_of(stage, config, inputs, external, seed)
     return find(stage, store, wanted) or execute(
         stage,
         config,
         inputs,
+        external,
         store=store,
         wanted=wanted,
         seed=seed,

@@ -1,4 +1,4 @@
-"""Progress of long work: bars with ETA on a terminal, plain lines elsewhere."""
+"""Progress of long work: bars with ETA on a terminal, plain lines elsewhere and in the log."""
 
 import contextlib
 import sys
@@ -20,18 +20,19 @@ PLAIN_SECONDS = 10.0
 
 
 class Task:
-    """One piece of long work with a known or unknown end."""
+    """One piece of long work with a known or unknown end, as plain lines."""
 
-    def __init__(self, title: str, total: int | None, unit: str) -> None:
+    def __init__(self, title: str, total: int | None, unit: str, sinks: list[TextIO]) -> None:
         self.title = title
         self.total = total
         self.unit = unit
         self.done = 0
         self.note = ""
-        self.started = time.monotonic()
+        self._sinks = sinks
+        self._started = self._printed = time.monotonic()
 
     def advance(self, amount: int = 1, note: str | None = None) -> None:
-        """Count ``amount`` more units; ``note`` replaces the text behind the bar."""
+        """Count ``amount`` more units; ``note`` replaces the text at the end."""
         self.update(self.done + amount, note)
 
     def update(self, done: int, note: str | None = None) -> None:
@@ -39,14 +40,17 @@ class Task:
         self.done = done
         if note is not None:
             self.note = note
-        self._show()
+        if time.monotonic() - self._printed >= PLAIN_SECONDS:
+            self.print_line()
 
-    def _show(self) -> None:
-        pass
+    def print_line(self) -> None:
+        """Print where the work stands, now."""
+        self._printed = time.monotonic()
+        _print(self._sinks, f"  {self.line()}")
 
     def line(self) -> str:
         """The state as one plain line, with rate and ETA."""
-        seconds = max(time.monotonic() - self.started, 1e-9)
+        seconds = max(time.monotonic() - self._started, 1e-9)
         rate = self.done / seconds
         text = f"{self.title}: {self.done}"
         if self.total:
@@ -59,41 +63,35 @@ class Task:
         return f"{text}, {self.note}" if self.note else text
 
 
-class _PlainTask(Task):
-    def __init__(self, title: str, total: int | None, unit: str, stream: TextIO) -> None:
-        super().__init__(title, total, unit)
-        self._stream = stream
-        self._printed = time.monotonic()
+class _BarTask(Task):
+    """The same on a terminal, as a bar."""
 
-    def _show(self) -> None:
-        if time.monotonic() - self._printed >= PLAIN_SECONDS:
-            self._printed = time.monotonic()
-            print(f"  {self.line()}", file=self._stream, flush=True)
-
-
-class _RichTask(Task):
-    def __init__(self, title: str, total: int | None, unit: str, bars: RichProgress) -> None:
-        super().__init__(title, total, unit)
+    def __init__(
+        self, title: str, total: int | None, unit: str, sinks: list[TextIO], bars: RichProgress
+    ) -> None:
+        super().__init__(title, total, unit, sinks)
         self._bars = bars
-        self._id = bars.add_task(title, total=total, note="", unit=unit)
+        self._bar = bars.add_task(title, total=total, note="", unit=unit)
 
-    def _show(self) -> None:
-        self._bars.update(self._id, completed=self.done, note=self.note)
+    def update(self, done: int, note: str | None = None) -> None:
+        super().update(done, note)
+        self._bars.update(self._bar, completed=done, note=self.note)
 
 
 class Progress:
-    """Where a stage reports how far it is."""
+    """Where a stage reports how far it is: the console, and the run's log."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, log: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
+        self.log = log
 
     @contextlib.contextmanager
     def task(self, title: str, total: int | None = None, unit: str = "items") -> Iterator[Task]:
         """Report on one piece of work while the block runs."""
         if not self.stream.isatty():
-            plain = _PlainTask(title, total, unit, self.stream)
+            plain = Task(title, total, unit, self._sinks(console=True))
             yield plain
-            print(f"  {plain.line()}", file=self.stream, flush=True)
+            plain.print_line()
             return
         columns = (
             TextColumn("  {task.description}"),
@@ -106,8 +104,23 @@ class Progress:
             TextColumn("{task.fields[note]}"),
         )
         with RichProgress(*columns, console=Console(file=self.stream)) as bars:
-            yield _RichTask(title, total, unit, bars)
+            bar = _BarTask(title, total, unit, self._sinks(console=False), bars)
+            yield bar
+            bar.print_line()
 
     def say(self, text: str) -> None:
         """Print one line."""
-        print(f"  {text}", file=self.stream, flush=True)
+        _print(self._sinks(console=True), f"  {text}")
+
+    def heading(self, text: str) -> None:
+        """Print the line that opens a stage."""
+        _print(self._sinks(console=True), text)
+
+    def _sinks(self, console: bool) -> list[TextIO]:
+        sinks = [self.stream] if console else []
+        return [*sinks, self.log] if self.log else sinks
+
+
+def _print(sinks: list[TextIO], text: str) -> None:
+    for sink in sinks:
+        print(text, file=sink, flush=True)

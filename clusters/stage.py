@@ -67,9 +67,10 @@ def _small(config: Any) -> Requirements:
 class Stage:
     """A kind of stage, declared once in its room's ``stages.py``.
 
-    ``run`` writes through ``context.out`` and returns stats: counts that say what went
-    in and what came out, as JSON values. It must give the same files for the same
-    config, seed and inputs, and may be killed and started again at any moment.
+    ``run`` writes through ``context.out`` and returns stats as JSON values; its keys
+    ``in`` and ``out`` hold the counts of what went in and what came out. It must give
+    the same files for the same config, seed and inputs, and may be killed and started
+    again at any moment.
     """
 
     name: str

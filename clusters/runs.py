@@ -1,0 +1,142 @@
+"""Run records: ``runs/NAME/run.json`` points to the artifacts of a run.
+
+``runs/NAME/STAGE`` links to a stage's data files, so that paths are easy to type.
+"""
+
+import json
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clusters.artifact import Artifact, ArtifactError, replace_json
+
+RUN_NAME = "run.json"
+
+
+class StageRecord(BaseModel):
+    """What a run knows of one of its stages."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: str
+    kind: str
+    status: Literal["waiting", "running", "done", "kept", "failed"]
+    fingerprint: str | None = None
+    digest: str | None = None
+    path: str | None = None
+    """Artifact directory, relative to the run's folder."""
+    seconds: float | None = None
+    """Wall time of making the artifact, when it was made."""
+    inputs: dict[str, int | float] = {}
+    outputs: dict[str, int | float] = {}
+    error: str | None = None
+
+
+class RunRecord(BaseModel):
+    """Contents of ``run.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    id: str
+    """Of the latest invocation; its logs lie in ``logs/ID``."""
+    recipe: str
+    status: Literal["running", "finished", "failed", "stopped"]
+    started: str
+    seconds: float = 0.0
+    pid: int
+    process_started: float
+    job: str | None = None
+    """Ray job submission id, where the driver runs as a job."""
+    stages: dict[str, StageRecord] = {}
+
+    @property
+    def alive(self) -> bool:
+        """True while the driver's process lives on this machine."""
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.process_started) < 1
+        except psutil.Error:
+            return False
+
+    @property
+    def shown_status(self) -> str:
+        """The status; a run that says running without a process was killed."""
+        return "killed" if self.status == "running" and not self.alive else self.status
+
+
+def new_record(name: str, recipe: Path, job: str | None) -> RunRecord:
+    """Record of an invocation that starts now, in this process."""
+    now = datetime.now(UTC)
+    return RunRecord(
+        name=name,
+        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        recipe=str(recipe),
+        status="running",
+        started=now.isoformat(timespec="seconds"),
+        pid=os.getpid(),
+        process_started=psutil.Process().create_time(),
+        job=job,
+    )
+
+
+def save(directory: Path, record: RunRecord) -> None:
+    """Write ``run.json`` in one step."""
+    replace_json(directory / RUN_NAME, record.model_dump())
+
+
+def load(directory: Path) -> RunRecord:
+    """Read a run's record.
+
+    Raises:
+        ArtifactError: there is none, or it is damaged.
+    """
+    path = directory / RUN_NAME
+    try:
+        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(r.name for r in all_runs(directory.parent)) or "none"
+        raise ArtifactError(
+            f"{directory}: no run there; runs of {directory.parent}: {known}"
+        ) from None
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: damaged run record: {error}") from error
+
+
+def all_runs(root: Path) -> list[RunRecord]:
+    """Every run recorded below ``root``, newest first."""
+    found = [load(path.parent) for path in root.glob(f"*/{RUN_NAME}")]
+    return sorted(found, key=lambda record: record.started, reverse=True)
+
+
+def artifacts_of(directory: Path, record: RunRecord) -> dict[str, Artifact]:
+    """The finished artifacts of a run, by stage name."""
+    return {
+        name: Artifact.open(directory / stage.path)
+        for name, stage in record.stages.items()
+        if stage.path is not None
+    }
+
+
+def link(directory: Path, name: str, artifact: Artifact) -> None:
+    """Point ``runs/NAME/STAGE`` at the artifact's data files."""
+    path = directory / name
+    temporary = directory / f".{name}.{secrets.token_hex(4)}"
+    temporary.symlink_to(os.path.relpath(artifact.root, directory))
+    os.replace(temporary, path)
+
+
+def counts(stats: dict[str, Any], side: str) -> dict[str, int | float]:
+    """The numbers under ``stats["in"]`` or ``stats["out"]``."""
+    part = stats.get(side, {})
+    return {k: v for k, v in part.items() if isinstance(v, int | float)}
+
+
+def to_json(value: Any) -> str:
+    """Indented JSON for ``--json``."""
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str)
