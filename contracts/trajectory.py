@@ -15,6 +15,7 @@ TRAJECTORY = pa.schema(
         pa.field("policy_version", pa.int64(), nullable=False),
         pa.field("turn", pa.int32(), nullable=False),
         pa.field("messages", pa.string(), nullable=False),
+        pa.field("reply", pa.string()),
         pa.field("prompt_ids", pa.list_(pa.int32())),
         pa.field("output_ids", pa.list_(pa.int32())),
         pa.field("logprobs", pa.list_(pa.float32())),
@@ -44,6 +45,8 @@ class Turn(BaseModel):
     turn: int
     messages: str
     """JSON list of the OpenAI messages the model saw."""
+    reply: str | None = None
+    """JSON of the OpenAI message it answered; None where it gave none of its own."""
     prompt_ids: list[int] = Field(default_factory=list)
     output_ids: list[int] = Field(default_factory=list)
     logprobs: list[float] = Field(default_factory=list)

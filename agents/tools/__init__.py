@@ -1,0 +1,1 @@
+"""Tools an agent may call: each one is a file, declared with ``contracts.tool.tool``."""
