@@ -4,6 +4,7 @@ The one place that calls ``ray.init``.
 """
 
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
             include_dashboard=config.dashboard,
             dashboard_host="127.0.0.1",
             log_to_driver=False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
         )
         _protect_token()
     else:
@@ -62,7 +63,7 @@ def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
         if not address:
             raise ConfigError("cluster.address: missing; --on remote needs host:port of the head")
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="warning")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         except (ConnectionError, RuntimeError) as error:
             raise ConfigError(
                 f"cluster.address: no Ray cluster answers at {address}: {error}"

@@ -20,10 +20,16 @@ def parents_of(inputs: Inputs) -> list[Parent]:
     return [artifact.parent(role) for role in sorted(inputs) for artifact in inputs[role]]
 
 
-def fingerprint_of(stage: Stage, config: StageConfig, inputs: Inputs, seed: int) -> str:
-    """What is asked of the stage. Reads and hashes its external inputs."""
+def fingerprint_of(
+    stage: Stage,
+    config: StageConfig,
+    inputs: Inputs,
+    external: list[ExternalInput],
+    seed: int,
+) -> str:
+    """What is asked of the stage."""
     asked = {"config": identity(config), "seed": seed}
-    return fingerprint(stage.name, stage.version, asked, parents_of(inputs), stage.external(config))
+    return fingerprint(stage.name, stage.version, asked, parents_of(inputs), external)
 
 
 def find(stage: Stage, store: Path, wanted: str) -> Artifact | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from clusters.config import ConfigError, StageConfig, execution, explain, nearest
 from clusters.connect import ClusterConfig
@@ -25,9 +25,9 @@ class StageEntry(StageConfig):
 
     stage: str
     """Which stage: ``ROOM.VERB``, e.g. ``corpus.build``."""
-    inputs: dict[str, str | list[str]] = {}
+    inputs: dict[str, str | list[str]] = Field(default_factory=dict)
     """Role -> the name of a stage of this recipe (or several) whose result it reads."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """The stage's own config; ``inkstone schema`` lists every key."""
 
 

@@ -1,5 +1,6 @@
 """Submits a run as a Ray job and follows it to its end."""
 
+import json
 import os
 import sys
 import time
@@ -67,3 +68,11 @@ def stop(address: str, job: str) -> None:
     from ray.job_submission import JobSubmissionClient
 
     JobSubmissionClient(address).stop_job(job)
+
+
+def job_id() -> str | None:
+    """Submission id of the job this process drives, or None outside of one."""
+    if not inside_job():
+        return None
+    settings = json.loads(os.environ[INSIDE])
+    return settings.get("metadata", {}).get("job_submission_id")

@@ -1,0 +1,6 @@
+"""``python -m clusters``."""
+
+from clusters.cli import app
+from clusters.console import run_app
+
+run_app(app)
