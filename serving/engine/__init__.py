@@ -1,0 +1,1 @@
+"""Our engine: continuous batching over cache slots, in a thread of its own."""

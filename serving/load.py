@@ -1,0 +1,184 @@
+"""Opens a model directory: what is in it, whether it is whole, and the engine over it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from contracts.engine import Engine
+from contracts.manifest import hash_file
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+DEFAULT_CONTEXT = 2048
+"""Positions per slot where the caller names none and the model allows more."""
+_PARTS = ("embed_tokens", "rotary_emb", "layers", "norm")
+
+
+class ModelError(Exception):
+    """A model directory that is missing, half written, damaged or unsupported."""
+
+
+def load_engine(
+    model_dir: Path | str,
+    *,
+    slots: int = 16,
+    max_context: int | None = None,
+    threads: int | None = None,
+) -> Engine:
+    """An engine over an HF-layout directory, or over one that ``serving.quantize`` made.
+
+    Args:
+        model_dir: folder with config.json, safetensors and tokenizer.
+        slots: sequences that run at once.
+        max_context: tokens per sequence; by default the model's, at most 2048.
+        threads: torch threads of this process; by default as torch has them.
+
+    Raises:
+        ModelError: the directory is missing, half written, damaged or unsupported.
+    """
+    import torch
+
+    from serving.engine.engine import SlotEngine
+    from serving.engine.runner import ModelRunner
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    path = Path(model_dir)
+    config = read_config(path)
+    digest = model_digest(path)
+    model = load_model(path)
+    limit = config.get("max_position_embeddings") or DEFAULT_CONTEXT
+    context = max_context or min(limit, DEFAULT_CONTEXT)
+    if context > limit:
+        raise ModelError(f"{path}: max_context is {context}, the model allows {limit}")
+    runner = ModelRunner(model, slots, context)
+    quantized = "inkstone_quantization" in config
+    return SlotEngine(runner, model_digest=digest, threads=threads, updatable=not quantized)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Contents of ``config.json``.
+
+    Raises:
+        ModelError: it is missing or no JSON object.
+    """
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no config.json, so no model directory") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path / 'config.json'}: unreadable: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path / 'config.json'}: not a JSON object")
+    return config
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors files of a model directory, all that its index names.
+
+    Raises:
+        ModelError: there are none, or one that the index names is missing.
+    """
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    else:
+        names = sorted(p.name for p in path.glob("*.safetensors"))
+    if not names:
+        raise ModelError(f"{path}: no .safetensors file in it; was its writing cut off?")
+    for name in names:
+        if not (path / name).is_file():
+            raise ModelError(f"{path / name}: missing, but {index.name} names it")
+    return [path / name for name in names]
+
+
+def model_digest(path: Path) -> str:
+    """blake3 over config and weights, 64 hex digits: which model answers."""
+    hasher = blake3()
+    for file in [path / "config.json", *weight_files(path)]:
+        hasher.update(f"{file.name} {hash_file(file)[1]}\n".encode())
+    return hasher.hexdigest()
+
+
+def tensors(path: Path) -> Iterator[tuple[str, "torch.Tensor"]]:
+    """Every tensor of a model directory, in order of file and name.
+
+    Raises:
+        ModelError: a file is cut short or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for file in weight_files(path):
+        try:
+            with safe_open(file, framework="pt") as weights:
+                for name in sorted(weights.keys()):
+                    yield name, weights.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{file}: damaged or half written ({error}); write the checkpoint again"
+            ) from error
+
+
+def load_model(path: Path) -> "PreTrainedModel":
+    """The model on the CPU, every weight from the files and none made up.
+
+    Raises:
+        ModelError: weights are missing, unknown, damaged or of another shape, or the
+            architecture is none this engine runs.
+    """
+    from transformers.initialization import no_init_weights
+
+    model_config, dtype = _model_config(path)
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with no_init_weights():
+            model = AutoModelForCausalLM.from_config(model_config, dtype=dtype)
+    except (ValueError, ImportError) as error:
+        raise ModelError(f"{path}: no causal language model: {error}") from error
+    if not all(hasattr(getattr(model, "model", None), part) for part in _PARTS):
+        raise ModelError(f"{path}: {model_config.model_type!r} is no Llama-shaped decoder")
+    _fill(model, path)
+    return model.eval()
+
+
+def _model_config(path: Path) -> tuple[Any, "torch.dtype"]:
+    import torch
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(
+            str(path), local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # validation errors of many kinds
+        raise ModelError(f"{path / 'config.json'}: {error}") from error
+    dtype = getattr(config, "dtype", None) or torch.float32
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype)
+    return config, dtype
+
+
+def _fill(model: "PreTrainedModel", path: Path) -> None:
+    """Copy the weights of the files into the model and tie what is tied."""
+    own = model.state_dict()
+    seen = set()
+    for name, tensor in tensors(path):
+        if name not in own:
+            raise ModelError(f"{path}: unknown weight {name!r} for this config.json")
+        if own[name].shape != tensor.shape:
+            raise ModelError(
+                f"{path}: {name} has shape {tuple(tensor.shape)}, "
+                f"config.json says {tuple(own[name].shape)}"
+            )
+        own[name].copy_(tensor)
+        seen.add(name)
+    missing = own.keys() - seen - set(getattr(model, "all_tied_weights_keys", None) or {})
+    if missing:
+        some = ", ".join(sorted(missing)[:3])
+        raise ModelError(f"{path}: {len(missing)} weights are missing, e.g. {some}")
+    model.tie_weights()

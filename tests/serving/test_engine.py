@@ -1,0 +1,256 @@
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from contracts.engine import (
+    Capability,
+    Engine,
+    EngineError,
+    EngineRequest,
+    FinishReason,
+    InvalidToken,
+    PromptTooLong,
+    SamplingParams,
+)
+from serving.load import load_engine, load_model
+
+
+async def collect(engine: Engine, request: EngineRequest) -> tuple[list[int], list[float], object]:
+    tokens: list[int] = []
+    logprobs: list[float] = []
+    reason = None
+    async for chunk in engine.submit(request):
+        assert chunk.error is None, chunk.error
+        tokens += chunk.token_ids
+        logprobs += chunk.logprobs
+        reason = chunk.finish_reason
+    return tokens, logprobs, reason
+
+
+def random_request(rng: random.Random, vocab: int, context: int, name: str) -> EngineRequest:
+    prompt = tuple(rng.randrange(vocab) for _ in range(rng.randint(1, context // 2)))
+    sampling = SamplingParams(
+        max_tokens=rng.randint(1, context - len(prompt)),
+        temperature=rng.choice([0.0, 0.0, 0.7, 1.3]),
+        top_p=rng.choice([1.0, 0.9]),
+        top_k=rng.choice([0, 20]),
+        seed=rng.randrange(1 << 40),
+    )
+    return EngineRequest(name, prompt, sampling)
+
+
+def greedy(model: Any, prompt: list[int], count: int) -> torch.Tensor:
+    """What transformers' own generate makes of it, shape (1, prompt + count)."""
+    ids = torch.tensor([prompt])
+    return model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=count,
+        min_new_tokens=count,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(model_dir: Path):
+    engine = load_engine(model_dir, slots=4, threads=2)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def vocab(model_dir: Path) -> int:
+    return load_model(model_dir).config.vocab_size
+
+
+def test_satisfies_the_protocol(engine: Engine) -> None:
+    assert isinstance(engine, Engine)
+    assert engine.capabilities == set(Capability)
+    assert len(engine.model_digest) == 64
+
+
+def test_greedy_equals_transformers_generate(model_dir: Path, engine: Engine, vocab: int) -> None:
+    model = load_model(model_dir)
+    rng = random.Random()
+    for trial in range(4):
+        prompt = [rng.randrange(vocab) for _ in range(rng.randint(1, 60))]
+        out = greedy(model, prompt, 40)
+        request = EngineRequest(f"g{trial}", tuple(prompt), SamplingParams(max_tokens=40))
+        tokens, logprobs, reason = asyncio.run(collect(engine, request))
+        assert tokens == out[0, len(prompt) :].tolist()
+        assert reason == FinishReason.LENGTH
+        plain = torch.log_softmax(model(out).logits[0].float(), -1)
+        for i, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
+            assert logprob == pytest.approx(plain[len(prompt) + i - 1, token].item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["model_dir", "bf16_dir"])
+def test_company_changes_no_bit(kind: str, request: pytest.FixtureRequest) -> None:
+    engine = load_engine(request.getfixturevalue(kind), slots=4, threads=2)
+    size = load_model(request.getfixturevalue(kind)).config.vocab_size
+    seed = random.randrange(1 << 30)
+    rng = random.Random(seed)
+    wanted = [random_request(rng, size, 256, f"r{i}") for i in range(12)]
+    options = [[rng.randrange(size) for _ in range(rng.randint(1, 30))] for _ in range(9)]
+
+    async def crowd() -> tuple[list, list]:
+        async def late(r: EngineRequest) -> tuple:
+            await asyncio.sleep(rng.random() * 0.3)
+            return await collect(engine, r)
+
+        scored = asyncio.create_task(engine.score([1, 2, 3], options))
+        return await asyncio.gather(*(late(r) for r in wanted)), await scored
+
+    async def alone() -> tuple[list, list]:
+        return [await collect(engine, r) for r in wanted], await engine.score([1, 2, 3], options)
+
+    try:
+        assert asyncio.run(crowd()) == asyncio.run(alone()), f"seed {seed}"
+    finally:
+        engine.close()
+
+
+def test_scores_equal_a_plain_forward(model_dir: Path, engine: Engine, vocab: int) -> None:
+    model = load_model(model_dir)
+    rng = random.Random()
+    for context_size in (0, 1, 37, 120):
+        context = [rng.randrange(vocab) for _ in range(context_size)]
+        options = [[rng.randrange(vocab) for _ in range(rng.randint(1, 90))] for _ in range(12)]
+        rows = asyncio.run(engine.score(context, options))
+        for option, row in zip(options, rows, strict=True):
+            whole = torch.tensor([context + option])
+            plain = torch.log_softmax(model(whole).logits[0].float(), -1)
+            first = max(context_size, 1)
+            expected = [plain[i - 1, whole[0, i]].item() for i in range(first, whole.shape[1])]
+            assert row.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_score_says_what_is_greedy(model_dir: Path, engine: Engine) -> None:
+    tokens, _, _ = asyncio.run(
+        collect(engine, EngineRequest("greedy", (5, 6, 7), SamplingParams(max_tokens=6)))
+    )
+    other = [*tokens[:-1], (tokens[-1] + 1) % 300]
+    right, wrong, empty = asyncio.run(engine.score([5, 6, 7], [tokens, other, []]))
+    assert right.greedy
+    assert not wrong.greedy
+    assert empty.logprobs == ()
+
+
+def test_stop_token_is_part_of_the_output(engine: Engine) -> None:
+    first, _, _ = asyncio.run(
+        collect(engine, EngineRequest("a", (9, 8), SamplingParams(max_tokens=8)))
+    )
+    stop = first[3]
+    sampling = SamplingParams(max_tokens=8, stop_token_ids=(stop,))
+    tokens, _, reason = asyncio.run(collect(engine, EngineRequest("b", (9, 8), sampling)))
+    assert tokens == first[: first.index(stop) + 1]
+    assert reason == FinishReason.STOP
+
+
+@pytest.mark.parametrize(
+    ("prompt", "max_tokens", "error"),
+    [
+        ((), 4, InvalidToken),
+        ((-1,), 4, InvalidToken),
+        ((10**6,), 4, InvalidToken),
+        ((1,) * 250, 7, PromptTooLong),
+        ((1,), 0, EngineError),
+    ],
+)
+def test_refuses_by_type_and_goes_on(
+    engine: Engine, prompt: tuple[int, ...], max_tokens: int, error: type[Exception]
+) -> None:
+    request = EngineRequest("bad", prompt, SamplingParams(max_tokens=max_tokens))
+    with pytest.raises(error):
+        asyncio.run(collect(engine, request))
+    good = EngineRequest("good", (1, 2), SamplingParams(max_tokens=3))
+    assert len(asyncio.run(collect(engine, good))[0]) == 3
+
+
+def test_closing_a_stream_aborts_and_frees_the_slot(engine: Engine) -> None:
+    async def leave() -> None:
+        stream = engine.submit(EngineRequest("left", (3,), SamplingParams(max_tokens=250)))
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(leave())
+    tokens, _, _ = asyncio.run(
+        collect(engine, EngineRequest("next", (3,), SamplingParams(max_tokens=2)))
+    )
+    assert len(tokens) == 2
+    assert engine.stats().running == 0
+
+
+def test_abort_ends_the_stream(engine: Engine) -> None:
+    async def run() -> object:
+        reason = None
+        async for chunk in engine.submit(
+            EngineRequest("long", (3,), SamplingParams(max_tokens=250))
+        ):
+            reason = chunk.finish_reason
+            await engine.abort("long")
+        return reason
+
+    assert asyncio.run(run()) == FinishReason.ABORT
+
+
+def test_a_failing_step_ends_its_requests_only(engine: Engine, monkeypatch) -> None:
+    runner = engine._runner
+    real = runner.prefill
+
+    def broken(slot: int, ids: list[int]) -> torch.Tensor:
+        if ids[0] == 13:
+            raise RuntimeError("no memory")
+        return real(slot, ids)
+
+    monkeypatch.setattr(runner, "prefill", broken)
+
+    async def run() -> list:
+        bad = [c async for c in engine.submit(EngineRequest("x", (13,), SamplingParams()))]
+        good = await collect(engine, EngineRequest("y", (14,), SamplingParams(max_tokens=2)))
+        return [bad[-1], good]
+
+    bad, good = asyncio.run(run())
+    assert bad.finish_reason == FinishReason.ERROR
+    assert "no memory" in bad.error
+    assert len(good[0]) == 2
+
+
+def test_update_weights(model_dir: Path, tmp_path: Path) -> None:
+    engine = load_engine(model_dir, slots=2)
+    state = {k: torch.randn_like(v) * 0.1 for k, v in load_model(model_dir).state_dict().items()}
+    request = EngineRequest("u", (1, 2, 3), SamplingParams(max_tokens=5))
+
+    async def run() -> tuple:
+        before = await collect(engine, request)
+        with pytest.raises(EngineError, match="shape"):
+            await engine.update_weights({**state, "model.norm.weight": torch.ones(3)}, 1)
+        with pytest.raises(EngineError, match="unknown"):
+            await engine.update_weights({**state, "nonsense": torch.ones(3)}, 1)
+        assert await collect(engine, request) == before
+        await engine.update_weights(state, 7)
+        chunks = [c async for c in engine.submit(request)]
+        return before, chunks
+
+    before, chunks = asyncio.run(run())
+    engine.close()
+    assert {c.policy_version for c in chunks} == {7}
+    assert [c.logprobs[0] for c in chunks] != before[1]
+    model = load_model(model_dir)
+    model.load_state_dict(state)
+    model.tie_weights()
+    out = greedy(model, [1, 2, 3], 5)
+    assert [c.token_ids[0] for c in chunks] == out[0, 3:].tolist()
+
+
+def test_a_closed_engine_refuses(model_dir: Path) -> None:
+    engine = load_engine(model_dir, slots=1)
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        asyncio.run(collect(engine, EngineRequest("z", (1,), SamplingParams())))
