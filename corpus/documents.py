@@ -1,0 +1,83 @@
+"""Reads the documents of a corpus artifact, a column and a batch at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.manifest import canonical_json, hash_bytes
+
+BATCH_ROWS = 256
+
+
+@dataclass(frozen=True)
+class DocumentSample:
+    """Documents chosen from a corpus."""
+
+    uids: frozenset[int]
+    bytes: int
+    """Of their texts, in UTF-8."""
+
+
+def read_rows(
+    parts: Sequence[Path], columns: Sequence[str], split: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of ``documents/part-*.parquet`` as dicts, in file and row order.
+
+    Args:
+        parts: the part files.
+        columns: columns wanted, by name.
+        split: keep only this split's rows.
+    """
+    import pyarrow.parquet as pq
+
+    wanted = list(dict.fromkeys([*columns, "split"]))
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+                for row in batch.to_pylist():
+                    if split is None or row["split"] == split:
+                        yield row
+
+
+def sources(parts: Sequence[Path]) -> list[str]:
+    """Names of all sources in the corpus, sorted."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found: set[str] = set()
+    for part in parts:
+        table = pq.read_table(part, columns=["source"])
+        found.update(pc.unique(table["source"]).to_pylist())
+    return sorted(found)
+
+
+def sample_documents(
+    parts: Sequence[Path], split: str, max_bytes: int, seed: int
+) -> DocumentSample:
+    """Choose documents of a split, by hash of seed and uid, until ``max_bytes`` is reached.
+
+    The choice does not depend on how the corpus is cut into parts.
+    """
+    sizes = {
+        row["uid"]: len(row["text"].encode()) for row in read_rows(parts, ["uid", "text"], split)
+    }
+    chosen, total = [], 0
+    for uid in sorted(sizes, key=lambda uid: order_key(seed, uid)):
+        if total >= max_bytes:
+            break
+        chosen.append(uid)
+        total += sizes[uid]
+    return DocumentSample(frozenset(chosen), total)
+
+
+def read_texts(parts: Sequence[Path], uids: frozenset[int]) -> Iterator[str]:
+    """Texts of the documents with these uids, in file and row order."""
+    for row in read_rows(parts, ["uid", "text"]):
+        if row["uid"] in uids:
+            yield row["text"]
+
+
+def order_key(seed: int, *parts: int | str) -> str:
+    """A position in a shuffled order that depends on seed and identity only."""
+    return hash_bytes(canonical_json([seed, *parts]))
