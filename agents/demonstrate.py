@@ -77,7 +77,5 @@ def demonstrate(context: StageContext) -> dict[str, Any]:
         for index, problem in enumerate(chosen):
             file.write(demonstration(problem, index).to_json() + "\n")
             task.advance()
-    return {
-        "conversations": len(chosen),
-        "distinct_sums": len({(problem.a, problem.b) for problem in chosen}),
-    }
+    sums = {(problem.a, problem.b) for problem in chosen}
+    return {"in": {"sums": len(sums)}, "out": {"conversations": len(chosen)}}

@@ -17,7 +17,7 @@ def test_every_demonstration_is_an_expert_episode_of_a_training_problem(tmp_path
     config = DemonstrateConfig(count=250)
     made = run_stage(DEMONSTRATE, config, store=tmp_path, seed=random.randrange(1 << 30))
     conversations = read_conversations(made.path("conversations.jsonl"))
-    assert len(conversations) == made.manifest.stats["conversations"] == 250
+    assert len(conversations) == made.manifest.stats["out"]["conversations"] == 250
     assert len({c.id for c in conversations}) == 250
     for conversation in conversations:
         sum_, phrasing = conversation.id.split("/")[-2:]
