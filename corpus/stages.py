@@ -1,9 +1,17 @@
 """Stages of the corpus room."""
 
 from clusters.stage import Input, Stage
-from corpus import tokenizer, tokens
+from corpus import build, config, tokenizer, tokens
 
 STAGES = [
+    Stage(
+        name="corpus.build",
+        config=config.BuildConfig,
+        output="corpus",
+        run=build.run,
+        external=build.external,
+        requires=build.requirements,
+    ),
     Stage(
         name="corpus.tokenizer",
         config=tokenizer.TokenizerConfig,
@@ -19,5 +27,13 @@ STAGES = [
         run=tokens.run,
         inputs={"corpus": Input(("corpus",)), "tokenizer": Input(("tokenizer",))},
         requires=tokens.requirements,
+    ),
+    Stage(
+        name="corpus.questions",
+        config=questions.QuestionsConfig,
+        output="questions",
+        run=questions.run,
+        inputs={"corpus": Input(("corpus",))},
+        needs_ray=False,
     ),
 ]

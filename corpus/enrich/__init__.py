@@ -1,0 +1,1 @@
+"""What is made from documents besides tokens: conversations and questions."""
