@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ class SlotEngine:
         rows: list[Scored] = []
         # One forward per turn of the engine, so that running requests keep stepping.
         for pack in packs(context_ids, continuations):
-            rows += await self._between_steps(lambda pack=pack: self._runner.score(pack))
+            rows += await self._between_steps(partial(self._runner.score, pack))
         return rows
 
     async def abort(self, request_id: str) -> None:

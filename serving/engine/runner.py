@@ -63,7 +63,8 @@ class ModelRunner:
             max_context=max_context,
             head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
         )
-        self._dtype = model.get_input_embeddings().weight.dtype
+        embeddings: Any = model.get_input_embeddings()
+        self._dtype: torch.dtype = embeddings.weight.dtype
         self._cache = SlotCache(shape, self._dtype)
 
     @torch.inference_mode()

@@ -1,0 +1,65 @@
+"""Errors in OpenAI's shape, with the status codes its clients act on."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from contracts.engine import EngineError, InvalidToken, PromptTooLong
+
+
+class ApiError(Exception):
+    """An answer other than 200."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.body: dict[str, Any] = {
+            "error": {"message": message, "type": kind, "param": param, "code": code}
+        }
+
+
+def from_engine(error: EngineError) -> ApiError:
+    """What an engine's refusal or failure means to a client."""
+    if isinstance(error, PromptTooLong):
+        return ApiError(400, str(error), param="messages", code="context_length_exceeded")
+    if isinstance(error, InvalidToken):
+        return ApiError(400, str(error), param="prompt", code="invalid_token")
+    # Asked again it would fail again: tell clients that retry on 500 not to.
+    return ApiError(500, str(error), kind="server_error", headers={"x-should-retry": "false"})
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure in OpenAI's shape."""
+
+    @app.exception_handler(ApiError)
+    async def api_error(_: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body, error.status, error.headers)
+
+    @app.exception_handler(EngineError)
+    async def engine_error(_: Request, error: EngineError) -> JSONResponse:
+        answer = from_engine(error)
+        return JSONResponse(answer.body, answer.status, answer.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        answer = ApiError(400, f"{where}: {first['msg']}", param=where, code=first["type"])
+        return JSONResponse(answer.body, 400)
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse(ApiError(error.status_code, str(error.detail)).body, error.status_code)

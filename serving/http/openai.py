@@ -1,0 +1,82 @@
+"""The ASGI app: OpenAI's routes, and /score and /health beside them."""
+
+import hmac
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+
+from contracts.engine import Capability
+from serving.http import chat, completions, errors
+from serving.http.errors import ApiError
+from serving.http.schema import ScoreRequest
+from serving.http.service import Service, unless_disconnected
+
+
+def build_app(service: Service) -> FastAPI:
+    """The app over one service. Needs the key on every route but ``/health``."""
+    app = FastAPI(title="Inkstone", docs_url=None, redoc_url=None, openapi_url=None)
+    errors.install(app)
+
+    async def authorised(request: Request) -> None:
+        if service.api_key is not None and not _same(
+            request.headers.get("authorization", ""), f"Bearer {service.api_key}"
+        ):
+            raise ApiError(
+                401, "missing or wrong API key", kind="authentication_error", code="invalid_api_key"
+            )
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        stats = service.engine.stats()
+        return {"status": "ok", "running": stats.running, "waiting": stats.waiting}
+
+    @app.get("/v1/models", dependencies=[Depends(authorised)])
+    async def models() -> dict[str, Any]:
+        entry = {
+            "id": service.model_name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "inkstone",
+            "root": service.engine.model_digest,
+            "max_model_len": service.engine.stats().max_context,
+        }
+        return {"object": "list", "data": [entry]}
+
+    @app.post("/score", dependencies=[Depends(authorised)], response_model=None)
+    async def score(body: ScoreRequest, request: Request) -> Any:
+        service.check_model(body.model)
+        if Capability.SCORE not in service.engine.capabilities:
+            raise ApiError(400, "this model's engine cannot score", code="unsupported")
+        return await unless_disconnected(request, _score(service, body))
+
+    guarded = [Depends(authorised)]
+    app.include_router(chat.router(service), dependencies=guarded)
+    app.include_router(completions.router(service), dependencies=guarded)
+    return app
+
+
+async def _score(service: Service, body: ScoreRequest) -> dict[str, Any]:
+    encode = service.tokenizer.encode
+    context = encode(body.context) if isinstance(body.context, str) else body.context
+    options = [encode(c) if isinstance(c, str) else c for c in body.continuations]
+    with service.admit(1):
+        rows = await service.engine.score(context, options)
+    results = [
+        {
+            "token_ids": list(ids),
+            "logprobs": list(row.logprobs),
+            "total": row.total,
+            "greedy": row.greedy,
+        }
+        for ids, row in zip(options, rows, strict=True)
+    ]
+    return {
+        "model": service.model_name,
+        "system_fingerprint": service.engine.model_digest,
+        "context_token_ids": list(context),
+        "results": results,
+    }
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())
