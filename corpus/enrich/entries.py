@@ -37,11 +37,12 @@ class Entry:
 def entries(uid: int, text: str) -> Iterator[Entry]:
     """Every entry of a document whose docstring starts with a sentence."""
     headings = list(HEADING.finditer(text))
-    for heading, following in zip(headings, [*headings[1:], None], strict=True):
+    ends = [*(heading.start() for heading in headings[1:]), len(text)]
+    for heading, end in zip(headings, ends, strict=False):
         name, signature = heading.groups()
         if "." not in name:
             continue  # a heading of prose, not an entry
-        docstring = text[heading.end() : following.start() if following else len(text)]
+        docstring = text[heading.end() : end]
         found = summary(docstring)
         if found:
             yield Entry(uid, name, signature, found)
