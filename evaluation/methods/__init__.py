@@ -1,0 +1,1 @@
+"""Ways of measuring: each file one method."""
