@@ -2,6 +2,7 @@
 
 from clusters.stage import Input, Stage
 from corpus import build, config, tokenizer, tokens
+from corpus.enrich import questions
 
 STAGES = [
     Stage(

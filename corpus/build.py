@@ -1,0 +1,34 @@
+"""The stage ``corpus.build`` as the runner sees it; heavy imports wait until it runs."""
+
+from typing import Any
+
+from clusters.stage import Requirements, StageContext
+from contracts.manifest import ExternalInput
+from corpus.config import BuildConfig
+
+_BASE_MEMORY = 1 << 30
+_MEMORY_PER_WORKER = 600 << 20
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Build the corpus; see :mod:`corpus.pipeline`."""
+    from corpus.pipeline import build
+
+    return build(context)
+
+
+def external(config: BuildConfig) -> list[ExternalInput]:
+    """What is read from outside, hashed; raises ConfigError where it cannot be read."""
+    from corpus.sources.plan import external_inputs
+
+    return external_inputs(config)
+
+
+def requirements(config: BuildConfig) -> Requirements:
+    """Memory for the driver and the workers; disk for scratch and parts."""
+    workers = config.workers or 2
+    return Requirements(
+        cpus=1.0,
+        memory_bytes=_BASE_MEMORY + workers * _MEMORY_PER_WORKER,
+        disk_bytes=1 << 30,
+    )

@@ -1,0 +1,133 @@
+"""Config of the stage ``corpus.build``: what is read, and what is kept of it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from clusters.config import StageConfig, execution
+from corpus.rules.config import RulesConfig
+
+PYTHON_DOCS = "python-docs"
+
+
+class PythonDocsSource(StageConfig):
+    """Documentation of the Python packages installed in the environment."""
+
+    format: Literal["python-docs"] = "python-docs"
+    packages: list[str] | None = None
+    """Distributions to read; all that are installed by default."""
+    exclude: tuple[str, ...] = ("inkstone",)
+    """Distributions never read."""
+    shard_bytes: int = Field(default=12 << 20, gt=0)
+    """Source bytes that make one work unit."""
+
+
+class FilesSource(StageConfig):
+    """Files of one format."""
+
+    path: str
+    """A file, a folder (all files below it whose ending fits) or a glob pattern."""
+    format: Literal["jsonl", "text", "parquet", "warc"]
+    """``jsonl`` may be plain, ``.gz`` or ``.zst``; ``text`` is .txt, .md, .rst and HTML."""
+    source: str
+    """Name these documents carry as their source."""
+    text_field: str = "text"
+    """Field or column that holds the text (jsonl, parquet)."""
+    id_field: str = "id"
+    """Field or column that holds the record's key, where there is one (jsonl, parquet)."""
+    url_field: str = "url"
+    """Field or column that holds the record's URL, where there is one (jsonl, parquet)."""
+
+
+def _expand(value: Any) -> Any:
+    """``python-docs`` alone stands for that source with its defaults."""
+    return {"format": PYTHON_DOCS} if value == PYTHON_DOCS else value
+
+
+SourceConfig = Annotated[
+    Annotated[PythonDocsSource | FilesSource, Field(discriminator="format")],
+    BeforeValidator(_expand),
+]
+
+
+class LanguageConfig(StageConfig):
+    """Which languages are kept."""
+
+    keep: tuple[str, ...] = ("en",)
+    """ISO 639-1 codes; empty keeps every language."""
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """Lowest probability the identifier must give a kept language."""
+    max_chars: int = Field(default=2000, ge=100)
+    """The identifier reads this many characters of a document."""
+
+
+class DedupConfig(StageConfig):
+    """Exact and MinHash-LSH near duplicates."""
+
+    ngram: int = Field(default=5, ge=1)
+    """Words in a shingle."""
+    bands: int = Field(default=14, ge=1)
+    """LSH bands; two documents are near duplicates where one whole band agrees."""
+    rows: int = Field(default=8, ge=1)
+    """Hashes in a band. 14 x 8 is what FineWeb uses (arXiv:2406.17557)."""
+
+
+class SplitConfig(StageConfig):
+    """Which documents are held out."""
+
+    validation_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of clusters that go to ``validation``."""
+
+
+class QualityConfig(StageConfig):
+    """The fastText classifier: full sentences of the seed sources against debris."""
+
+    enabled: bool = True
+    """Train the classifier and score documents with it."""
+    positive_sources: tuple[str, ...] = ()
+    """Sources whose prose is the good example; empty means all of them."""
+    min_prose_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of words in sentence-like lines that makes a document a good example."""
+    negative_rules: tuple[str, ...] = ("gopher_quality", "gopher_repetition")
+    """Records that these rules rejected are bad examples."""
+    max_examples: int = Field(default=4000, ge=1)
+    """Most examples of each class."""
+    min_examples: int = Field(default=100, ge=1)
+    """With fewer of either class no classifier is trained, and the ledger says so."""
+    max_chars: int = Field(default=2000, ge=100)
+    """The classifier reads this many characters of a document."""
+    dim: int = Field(default=16, ge=1)
+    """Size of the word vectors."""
+    epochs: int = Field(default=5, ge=1)
+    """Passes over the examples."""
+    learning_rate: float = Field(default=0.2, gt=0)
+    """fastText's ``lr``."""
+    word_ngrams: int = Field(default=2, ge=1)
+    """Longest word n-gram that is a feature."""
+    buckets: int = Field(default=1 << 17, ge=1)
+    """Hash buckets for n-grams; the model file takes about ``4 * dim * buckets`` bytes."""
+    min_score: float = Field(default=0.05, ge=0, le=1)
+    """Documents that score below are rejected; 0 keeps all."""
+
+
+class BuildConfig(StageConfig):
+    """From sources to documents."""
+
+    sources: list[SourceConfig] = Field(min_length=1)
+    """What is read, in order."""
+    language: LanguageConfig = LanguageConfig()
+    """Language identification."""
+    rules: RulesConfig = RulesConfig()
+    """Heuristic filters."""
+    dedup: DedupConfig = DedupConfig()
+    """Duplicates."""
+    split: SplitConfig = SplitConfig()
+    """Held-out documents."""
+    quality: QualityConfig = QualityConfig()
+    """Learned filter."""
+    max_bad_share: float = Field(default=0.2, ge=0, le=1)
+    """The stage stops where more than this share of the records cannot be read."""
+    max_document_bytes: int = Field(default=4 << 20, gt=0)
+    """Longer records are rejected before any rule reads them."""
+    workers: int | None = execution(None, gt=0)
+    """Units worked on at once; by default the cluster's CPUs."""

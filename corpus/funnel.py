@@ -1,0 +1,77 @@
+"""From the units' tallies to the ledger, the checks on it, and the stage's stats."""
+
+from typing import Any
+
+from corpus.errors import CorpusError
+from corpus.ledger import Ledger, QualityReport, Tally, kept
+
+
+def merged(stats: list[dict[str, Any]]) -> Tally:
+    """The tallies of units, added up."""
+    tally = Tally()
+    for unit in stats:
+        tally.merge(unit.get("tally", []))
+    return tally
+
+
+def bad_records(tally: Tally) -> tuple[int, int]:
+    """(records that could not be read, all records)."""
+    entered = tally.amount("read").documents
+    return entered - tally.amount("read", "").documents, entered
+
+
+def check_bad_share(tally: Tally, limit: float) -> None:
+    """Raise CorpusError where more than ``limit`` of the records could not be read."""
+    bad, entered = bad_records(tally)
+    if bad > limit * entered:
+        raise CorpusError(
+            f"{bad} of {entered} records could not be read ({losses(tally)}), more than "
+            f"max_bad_share {limit:g}; mend the sources or raise max_bad_share"
+        )
+
+
+def losses(tally: Tally, most: int = 5) -> str:
+    """The commonest reasons of rejection, for a message."""
+    reasons = [
+        (amount.documents, f"{step.name}.{reason}")
+        for step in tally.steps()
+        for reason, amount in step.rejected.items()
+    ]
+    found = sorted(reasons, key=lambda item: (-item[0], item[1]))[:most]
+    return ", ".join(f"{reason}: {count}" for count, reason in found) or "no record was found"
+
+
+def build_ledger(tally: Tally, report: QualityReport) -> Ledger:
+    """The ledger of a finished build.
+
+    Raises:
+        CorpusError: no document was kept.
+    """
+    documents = kept(tally)
+    if documents.total.documents == 0:
+        raise CorpusError(
+            f"no document is kept ({losses(tally)}); loosen quality.min_score and dedup"
+        )
+    bad, entered = bad_records(tally)
+    return Ledger(
+        steps=tally.steps(),
+        kept=documents,
+        quality=report,
+        bad_records=bad,
+        bad_share=bad / max(entered, 1),
+    )
+
+
+def stats_of_ledger(ledger: Ledger) -> dict[str, Any]:
+    """What the manifest says of the build."""
+    first, total = ledger.steps[0].entered, ledger.kept.total
+    return {
+        "records_in": first.documents,
+        "documents_out": total.documents,
+        "bytes_out": total.bytes,
+        "bad_records": ledger.bad_records,
+        "splits": {name: amount.documents for name, amount in ledger.kept.splits.items()},
+        "funnel": {step.name: step.passed.documents for step in ledger.steps},
+        "quality_heldout_auc": ledger.quality.heldout_auc,
+        "quality_skipped": ledger.quality.skipped,
+    }

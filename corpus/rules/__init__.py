@@ -1,0 +1,1 @@
+"""Heuristic filters: each answers None, or why a document goes, with the value it measured."""

@@ -1,0 +1,1 @@
+"""Sources: from a config to shards, from a shard to records."""

@@ -1,0 +1,63 @@
+"""JSON Lines: plain, gzip or Zstandard."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+import zstandard
+
+from corpus.config import FilesSource
+from corpus.sources.fields import record_of
+from corpus.sources.keys import ContentKeys
+from corpus.sources.record import BadRecord, Record, ShardFile
+
+STREAM_ERRORS = (OSError, EOFError, zstandard.ZstdError)
+
+
+def read_jsonl(source: FilesSource, file: ShardFile) -> Iterator[Record | BadRecord]:
+    """One record per line. A bad line is one bad record; a broken stream ends the file."""
+    keys = ContentKeys()
+    number = 0
+    try:
+        with _open(file.path) as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _parse(source, file, keys, line, number)
+    except STREAM_ERRORS as error:
+        yield BadRecord(
+            id=f"{file.name}:{number + 1}",
+            key=f"{file.name}:broken",
+            source=source.source,
+            reason=f"broken_stream: {error}",
+        )
+
+
+def _parse(
+    source: FilesSource, file: ShardFile, keys: ContentKeys, line: bytes, number: int
+) -> Record | BadRecord:
+    place = f"{file.name}:{number}"
+    try:
+        values = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        reason = f"not_utf8: byte {error.start}"
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = f"bad_json: {error}"
+    else:
+        return record_of(source, values, place, keys)
+    return BadRecord(id=place, key=keys.key(line), source=source.source, reason=reason)
+
+
+@contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    with open(path, "rb") as raw:
+        if path.endswith(".zst"):
+            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+            yield cast(BinaryIO, io.BufferedReader(reader, 1 << 20))
+        elif path.endswith(".gz"):
+            with gzip.open(raw) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        else:
+            yield raw

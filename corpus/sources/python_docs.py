@@ -1,0 +1,165 @@
+"""The documentation of installed Python packages: always there, offline.
+
+What is read, and what the fingerprint says of it, comes from the RECORD of each
+distribution, so another environment with the same versions is the same input.
+"""
+
+import re
+from collections.abc import Iterator
+from email import message_from_bytes
+from importlib import metadata
+from pathlib import Path
+
+from clusters.config import ConfigError, nearest
+from contracts.manifest import ExternalInput, canonical_json, hash_bytes, hash_file
+from corpus.config import PythonDocsSource
+from corpus.sources.docstrings import module_document
+from corpus.sources.record import BadRecord, Record, ShardFile
+from corpus.sources.text import document
+
+DOCSTRINGS = "docstrings"
+DOCS = "docs"
+
+_TESTS = re.compile(r"(^|/)(tests?|testing|_tests|conftest\.py|test_[^/]*\.py|[^/]*_test\.py)(/|$)")
+_NOT_TEXT = re.compile(
+    r"(^|/)(top_level|entry_points|requirements[^/]*|CMakeLists|SOURCES|dependency_links)\.txt$"
+)
+_README = re.compile(r"(^|/)README[^/.]*$")
+
+
+def external_inputs(source: PythonDocsSource, key: str) -> list[ExternalInput]:
+    """One input per distribution: hash over its RECORD lines of the files that are read."""
+    inputs = []
+    for distribution in _distributions(source, key):
+        lines = []
+        size = 0
+        for path in _files(distribution):
+            if path.hash is not None and path.size is not None:
+                lines.append([path.as_posix(), path.hash.value, path.size])
+                size += path.size
+            else:
+                length, checksum = hash_file(Path(str(distribution.locate_file(path))))
+                lines.append([path.as_posix(), checksum, length])
+                size += length
+        if lines:
+            name = f"{key}/{_canonical(distribution.name)}-{distribution.version}"
+            checksum = hash_bytes(canonical_json(lines))
+            inputs.append(ExternalInput(name=name, bytes=size, blake3=checksum))
+    return inputs
+
+
+def groups(source: PythonDocsSource, key: str) -> list[list[ShardFile]]:
+    """The files of all distributions in a fixed order, cut in groups of ``shard_bytes``."""
+    cut: list[list[ShardFile]] = []
+    size = 0
+    for distribution in _distributions(source, key):
+        url = _project_url(distribution)
+        for path in _files(distribution):
+            if not cut or size >= source.shard_bytes:
+                cut.append([])
+                size = 0
+            cut[-1].append(
+                ShardFile(
+                    path=str(distribution.locate_file(path)),
+                    name=path.as_posix(),
+                    package=_canonical(distribution.name),
+                    url=url,
+                )
+            )
+            size += path.size or 0
+    return cut
+
+
+def read_file(file: ShardFile) -> Iterator[Record | BadRecord]:
+    """The document of one file: none where a module has no docstrings."""
+    if file.name.endswith("/METADATA"):
+        record = _readme(file)
+    elif file.name.endswith(".py"):
+        record = _module(file)
+    else:
+        record = document(DOCS, file, f"{file.package}/{file.name}")
+    if record is not None:
+        yield record
+
+
+def _module(file: ShardFile) -> Record | BadRecord | None:
+    name = re.sub(r"(/__init__)?\.py$", "", file.name).replace("/", ".")
+    id_ = f"{file.package}/{name}"
+    try:
+        text = module_document(name, Path(file.path).read_bytes())
+    except OSError as error:
+        reason = f"unreadable: {error.strerror}"
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = f"unparsable: {error}"
+    else:
+        if not text:
+            return None
+        return Record(id=id_, key=id_, source=DOCSTRINGS, text=text, url=file.url)
+    return BadRecord(id=id_, key=id_, source=DOCSTRINGS, reason=reason)
+
+
+def _readme(file: ShardFile) -> Record | BadRecord | None:
+    """The long description that a distribution's METADATA carries: its README."""
+    id_ = f"{file.package}/README"
+    try:
+        payload = message_from_bytes(Path(file.path).read_bytes()).get_payload(decode=True)
+        text = payload.decode("utf-8") if isinstance(payload, bytes) else ""
+    except OSError as error:
+        reason = f"unreadable: {error.strerror}"
+    except UnicodeDecodeError as error:
+        reason = f"not_utf8: byte {error.start}"
+    else:
+        if not text.strip():
+            return None
+        return Record(id=id_, key=id_, source=DOCS, text=text, url=file.url)
+    return BadRecord(id=id_, key=id_, source=DOCS, reason=reason)
+
+
+def _distributions(source: PythonDocsSource, key: str) -> list[metadata.Distribution]:
+    """Wanted distributions by name; of two with one name that which Python would import.
+
+    Raises:
+        ConfigError: a package that is named is not installed, or nothing is.
+    """
+    found: dict[str, metadata.Distribution] = {}
+    for distribution in metadata.distributions():
+        if distribution.name:
+            found.setdefault(_canonical(distribution.name), distribution)
+    wanted = sorted(found) if source.packages is None else list(source.packages)
+    for index, name in enumerate(wanted):
+        if _canonical(name) not in found:
+            hint = nearest(name, sorted(found))
+            raise ConfigError(f"{key}.packages.{index}: {name!r} is not installed{hint}")
+    excluded = {_canonical(name) for name in source.exclude}
+    names = sorted({_canonical(name) for name in wanted} - excluded)
+    if not any(_files(found[name]) for name in names):
+        raise ConfigError(f"{key}: no installed package with documentation is left to read")
+    return [found[name] for name in names]
+
+
+def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
+    """Files of a distribution that are documents or hold docstrings, by name."""
+    return sorted(
+        (path for path in distribution.files or [] if _is_read(path.as_posix())),
+        key=lambda path: path.as_posix(),
+    )
+
+
+def _is_read(name: str) -> bool:
+    if name.startswith(("..", "/")) or _TESTS.search(name) or _NOT_TEXT.search(name):
+        return False
+    if name.endswith(".dist-info/METADATA") or _README.search(name):
+        return True
+    return name.endswith((".py", ".md", ".rst", ".txt"))
+
+
+def _canonical(name: str) -> str:
+    """The one spelling of a distribution's name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _project_url(distribution: metadata.Distribution) -> str | None:
+    headers = distribution.metadata
+    lines = [*headers.get_all("Home-page", []), *headers.get_all("Project-URL", [])]
+    urls = [line.split(",", 1)[-1].strip() for line in lines]
+    return next((url for url in urls if url.startswith("http")), None)
