@@ -54,11 +54,10 @@ ANYTHING = st.recursive(
 def test_any_text_is_a_result_or_a_tool_error(arguments: str) -> None:
     try:
         result = repeat.call(arguments)
-    except ToolError as error:
-        assert str(error).startswith("repeat: ")
-    else:
-        assert isinstance(result, str)
-        assert "text" in json.loads(arguments)
+    except ToolError:
+        return
+    assert isinstance(result, str)
+    assert "text" in json.loads(arguments)
 
 
 @pytest.mark.parametrize(
