@@ -1,0 +1,140 @@
+"""Configs of the trainer's stages."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from clusters.config import StageConfig, execution
+
+
+class ModelShape(StageConfig):
+    """Shape of a Llama-type decoder; the vocabulary comes from the tokenizer."""
+
+    hidden_size: int = Field(default=320, gt=0)
+    """Width of the residual stream."""
+    num_layers: int = Field(default=6, gt=0)
+    """Decoder blocks."""
+    num_heads: int = Field(default=5, gt=0)
+    """Attention heads; they divide ``hidden_size``."""
+    num_kv_heads: int = Field(default=5, gt=0)
+    """Key/value heads; they divide ``num_heads``."""
+    mlp_size: int = Field(default=896, gt=0)
+    """Width of the gated MLP."""
+    tie_embeddings: bool = True
+    """Use the input embedding as the output embedding too."""
+    rope_theta: float = Field(default=10000.0, gt=0)
+    """Base of the rotary embedding's wavelengths, in positions."""
+    max_positions: int = Field(default=1024, gt=0)
+    """Longest sequence the model accepts, in tokens."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelShape":
+        if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:
+            raise ValueError(
+                f"num_heads: {self.num_heads} heads do not cut hidden_size "
+                f"{self.hidden_size} into heads of even width"
+            )
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"num_kv_heads: {self.num_kv_heads} does not divide num_heads {self.num_heads}"
+            )
+        return self
+
+
+class OptimiserConfig(StageConfig):
+    """AdamW with linear warm-up and cosine decay."""
+
+    lr: float = Field(default=2e-3, gt=0)
+    """Peak learning rate."""
+    final_lr_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Learning rate of the last step, as a share of the peak."""
+    warmup_steps: int = Field(default=30, ge=0)
+    """Steps of linear warm-up."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the first moment per step."""
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    """Decay of the second moment per step."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled weight decay of matrices; norm weights have none."""
+    grad_clip: float = Field(default=1.0, gt=0)
+    """Largest global L2 norm of the gradient."""
+
+
+class ParallelConfig(StageConfig):
+    """Who trains. World size and micro-batch change the last bits of the result."""
+
+    workers: int = Field(default=2, gt=0)
+    """Data-parallel processes. 1 trains in the stage's own process, without DeepSpeed."""
+    zero_stage: Literal[1, 2] = 1
+    """DeepSpeed ZeRO: 1 shards optimiser state, 2 gradients too (arXiv:1910.02054)."""
+    micro_batch: int = Field(default=4, gt=0)
+    """Rows of one forward pass."""
+    threads: int = Field(default=1, gt=0)
+    """Compute threads per worker."""
+    cpus_per_worker: float = execution(0.5, gt=0)
+    """Ray CPUs reserved per worker; a fraction leaves room for others."""
+    max_failures: int = execution(3, ge=0)
+    """Worker failures after which the stage gives up."""
+
+
+class TrainConfig(StageConfig):
+    """What both objectives share."""
+
+    optimiser: OptimiserConfig = OptimiserConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    batch: int = Field(default=16, gt=0)
+    """Rows per optimisation step, over all workers."""
+    validation_every: int = Field(default=100, gt=0)
+    """Steps between validation losses; the first and last step always have one."""
+    checkpoint_every: int = Field(default=50, gt=0)
+    """Steps between checkpoints of model and optimiser."""
+
+    @model_validator(mode="after")
+    def _batch_feeds_everyone(self) -> "TrainConfig":
+        if self.batch < self.parallel.workers:
+            raise ValueError(
+                f"batch: {self.batch} rows cannot feed parallel.workers = "
+                f"{self.parallel.workers}; raise batch or lower parallel.workers"
+            )
+        return self
+
+
+class PretrainConfig(TrainConfig):
+    """Config of ``trainer.pretrain``."""
+
+    model: ModelShape = ModelShape()
+    sequence_length: int = Field(default=512, gt=1)
+    """Tokens per row."""
+    steps: int = Field(default=200, gt=0)
+    """Optimisation steps."""
+    validation_rows: int = Field(default=16, gt=0)
+    """Rows per domain that validation loss is taken on."""
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> "PretrainConfig":
+        if self.sequence_length > self.model.max_positions:
+            raise ValueError(
+                f"sequence_length: {self.sequence_length} is more than model.max_positions "
+                f"{self.model.max_positions}"
+            )
+        return self
+
+
+class SftConfig(TrainConfig):
+    """Config of ``trainer.sft``."""
+
+    optimiser: OptimiserConfig = Field(
+        default_factory=lambda: OptimiserConfig.model_validate(
+            {"lr": 1e-3, "warmup_steps": 20, "weight_decay": 0.01}
+        )
+    )
+    row_length: int = Field(default=512, gt=1)
+    """Tokens per row; conversations are packed into rows, none is cut."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the conversations."""
+    validation_share: float = Field(default=0.02, ge=0, lt=0.5)
+    """Share of the conversations held out for the validation loss, by hash of their id."""
+    validation_rows: int = Field(default=16, gt=0)
+    """Rows per source that validation loss is taken on, at most."""
+    max_bad_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of conversations that may be unusable before the stage stops."""

@@ -1,0 +1,1 @@
+"""From token stores and conversations to the rows a model is trained on."""

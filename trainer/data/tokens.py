@@ -1,0 +1,97 @@
+"""Pretraining rows straight from a token store."""
+
+import numpy as np
+
+from corpus.token_store import Sampler, TokenStore
+from trainer.data.rows import Row
+from trainer.losses.cross_entropy import IGNORE
+
+
+class TokenRows:
+    """Training rows from one store's sample order, validation rows from another's."""
+
+    def __init__(
+        self,
+        train: TokenStore,
+        validation: TokenStore | None,
+        *,
+        sequence_length: int,
+        seed: int,
+        validation_rows: int,
+    ) -> None:
+        """Open the row source.
+
+        Args:
+            train: store whose sample order ``(seed, sequence_length)`` is trained on.
+            validation: store that the validation loss is taken on; None for no such loss.
+            validation_rows: rows per domain of ``validation``, spread evenly over it.
+        """
+        self.row_length = sequence_length
+        self._sampler = Sampler(train, sequence_length, seed)
+        self._validation = validation
+        self._validation_rows = validation_rows
+
+    def row(self, k: int) -> Row:
+        """Sample ``k`` of the store's order."""
+        sample = self._sampler.sample(k)
+        return document_row(sample.tokens, sample.cu_seqlens)
+
+    def validation(self) -> dict[str, list[Row]]:
+        """Domain -> evenly spaced windows; domains without a whole window are left out."""
+        if self._validation is None:
+            return {}
+        found = {}
+        for domain in self._validation.domains:
+            windows = self._windows(domain)
+            if windows:
+                take = np.linspace(0, len(windows) - 1, min(self._validation_rows, len(windows)))
+                found[domain] = [self._window_row(*windows[int(i)]) for i in take]
+        return found
+
+    def _windows(self, domain: str) -> list[tuple[int, int]]:
+        """(shard, start) of every window of a domain of the validation store."""
+        assert self._validation is not None
+        return [
+            (index, start)
+            for index, shard in enumerate(self._validation.meta.shards)
+            if shard.domain == domain
+            for start in range(0, shard.tokens - self.row_length, self.row_length)
+        ]
+
+    def _window_row(self, shard: int, start: int) -> Row:
+        assert self._validation is not None
+        tokens = self._validation.window(shard, start, self.row_length + 1)
+        documents = self._validation.documents(shard, start, self.row_length)
+        return document_row(tokens, documents.cu_seqlens)
+
+
+def document_row(tokens: np.ndarray, cu_seqlens: np.ndarray) -> Row:
+    """A window of a token store as a row.
+
+    The last token of a document does not predict the first of the next: what follows it
+    in the store is chance.
+
+    Args:
+        tokens: (length + 1,) token ids.
+        cu_seqlens: (documents + 1,) boundaries among the first ``length`` tokens.
+    """
+    tokens = tokens.astype(np.int64)
+    labels = tokens[1:].copy()
+    labels[cu_seqlens[1:-1] - 1] = IGNORE
+    lengths = np.diff(cu_seqlens)
+    segments = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    return Row(inputs=tokens[:-1], labels=labels, segments=segments)
+
+
+def unigram_loss(train: TokenStore, rows: list[Row]) -> float:
+    """Mean loss, in nats per token, of guessing by the training store's token counts.
+
+    Add-one smoothing; taken on the same labels a model's validation loss is taken on.
+    """
+    counts = np.ones(train.meta.vocab_size, np.int64)
+    for index, shard in enumerate(train.meta.shards):
+        tokens = train.window(index, 0, shard.tokens)
+        counts += np.bincount(tokens, minlength=len(counts))
+    log_probs = np.log(counts) - np.log(counts.sum())
+    labels = np.concatenate([row.labels for row in rows])
+    return float(-log_probs[labels[labels != IGNORE]].mean())

@@ -1,0 +1,150 @@
+"""What every rank of a training stage is told, and what it does with it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from clusters.artifact import ArtifactWriter
+from clusters.config import identity
+from trainer.checkpoint import METRICS_NAME, CheckpointStore
+from trainer.config import TrainConfig
+from trainer.data.rows import RowSource, micro_steps
+from trainer.loop import LoopPlan, train
+from trainer.metrics import MetricsLog
+from trainer.parallel.stepper import Stepper
+
+TRAINER_NAME = "trainer.json"
+MODEL_NAME = "model"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An objective's data and model, in this process."""
+
+    source: RowSource
+    model: Any
+    total_steps: int
+    summary: dict[str, Any]
+    """What ``trainer.json`` says beside the common fields."""
+
+
+class Objective(Protocol):
+    """What is trained on what: a picklable description that each rank prepares alike."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name without the room."""
+        ...
+
+    @property
+    def config(self) -> TrainConfig:
+        """The stage's config."""
+        ...
+
+    @property
+    def tokenizer(self) -> Path:
+        """Folder of the tokenizer's files."""
+        ...
+
+    def prepare(self) -> Prepared:
+        """Open the data and make or load the model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training stage. Picklable."""
+
+    objective: Objective
+    seed: int
+    out: ArtifactWriter
+    timings: Path
+    """Rank 0 appends times and events here; the driver follows it."""
+
+    @property
+    def prefix(self) -> str:
+        """Name of the stage, also the prefix of its failpoints."""
+        return f"trainer.{self.objective.name}"
+
+
+def run_rank(job: Job) -> None:
+    """Train as one rank and, on rank 0, write the artifact's files.
+
+    With one worker this runs in the stage's own process; with more, torch.distributed
+    must be initialised.
+    """
+    import torch
+
+    config = job.objective.config
+    torch.set_num_threads(config.parallel.threads)
+    prepared = job.objective.prepare()
+    stepper = _stepper(config, prepared.model)
+    plan = LoopPlan(
+        total_steps=prepared.total_steps,
+        batch=config.batch,
+        micro_batch=config.parallel.micro_batch,
+        validation_every=config.validation_every,
+        checkpoint_every=config.checkpoint_every,
+        optimiser=config.optimiser,
+        prefix=job.prefix,
+    )
+    log = MetricsLog(job.timings if stepper.rank == 0 else None)
+    log.started(plan.total_steps)
+    checkpoints = CheckpointStore(job.out.state_dir, prefix=job.prefix)
+    train(plan, prepared.source, stepper, checkpoints, log)
+    weights = stepper.weights()
+    if stepper.rank == 0:
+        _write(job, prepared, plan, stepper, weights, log)
+        log.finished()
+    stepper.share(None)
+
+
+def _stepper(config: TrainConfig, model: Any) -> Stepper:
+    from trainer.models.llama import NextTokenLoss
+
+    module = NextTokenLoss(model)
+    parallel = config.parallel
+    if parallel.workers == 1:
+        from trainer.parallel.plain import PlainStepper
+
+        return PlainStepper(module, config.optimiser)
+    from trainer.parallel.zero import ZeroStepper
+
+    passes = micro_steps(config.batch, parallel.workers, parallel.micro_batch)
+    return ZeroStepper(module, config.optimiser, parallel, passes)
+
+
+def _write(
+    job: Job,
+    prepared: Prepared,
+    plan: LoopPlan,
+    stepper: Stepper,
+    weights: dict[str, Any],
+    log: MetricsLog,
+) -> None:
+    from trainer.models.llama import load_tokenizer, save_model, stop_ids
+
+    config = job.objective.config
+    tokenizer = load_tokenizer(job.objective.tokenizer)
+    directory = job.out.path(f"{MODEL_NAME}/config.json").parent
+    save_model(
+        prepared.model,
+        weights,
+        directory,
+        tokenizer_from=job.objective.tokenizer,
+        stop_ids=stop_ids(tokenizer),
+    )
+    job.out.path(METRICS_NAME).write_text("".join(log.lines), encoding="utf-8")
+    summary = {
+        "objective": job.objective.name,
+        "step": plan.total_steps,
+        "samples": plan.total_steps * plan.batch,
+        "world_size": stepper.world_size,
+        "parameters": sum(p.numel() for p in prepared.model.parameters()),
+        "seed": job.seed,
+        "config": identity(config),
+        **prepared.summary,
+    }
+    text = json.dumps(summary, indent=1, sort_keys=True) + "\n"
+    job.out.path(TRAINER_NAME).write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Losses: functions of hidden states and labels that return sums, never means."""

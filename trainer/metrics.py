@@ -1,0 +1,90 @@
+"""Metrics of a training run: what repeats in one file, what never repeats in another."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+
+class MetricsLog:
+    """Rank 0's record of a run; the other ranks hold one that writes nothing.
+
+    ``lines`` are the lines of ``metrics.jsonl`` so far: the same for every run of the
+    same config. Times and events go to ``timings`` as they happen.
+    """
+
+    def __init__(self, timings: Path | None) -> None:
+        """Start a log.
+
+        Args:
+            timings: file that times are appended to; None on all ranks but the first.
+        """
+        self.lines: list[str] = []
+        self._timings = timings
+
+    def step(
+        self,
+        step: int,
+        *,
+        samples: int,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        loss_tokens: int,
+        tokens: int,
+        seconds: float,
+        data_seconds: float,
+    ) -> None:
+        """Note a training step: ``loss`` in nats per loss token, times in seconds."""
+        self._keep(
+            step=step,
+            samples=samples,
+            loss=round(loss, 6),
+            lr=float(f"{lr:.6g}"),
+            grad_norm=float(f"{grad_norm:.5g}"),
+            loss_tokens=loss_tokens,
+        )
+        self._time(
+            event="step",
+            step=step,
+            loss=round(loss, 4),
+            tokens_per_second=round(tokens / max(seconds, 1e-9), 1),
+            step_seconds=round(seconds, 4),
+            data_seconds=round(data_seconds, 5),
+        )
+
+    def validation(self, step: int, samples: int, losses: dict[str, float]) -> None:
+        """Note validation losses per domain, in nats per token, after ``step`` steps."""
+        rounded = {domain: round(loss, 6) for domain, loss in losses.items()}
+        self._keep(step=step, samples=samples, validation=rounded)
+        self._time(event="validation", step=step, losses=rounded)
+
+    def started(self, total_steps: int) -> None:
+        """Note that a worker group begins, and how many steps the run has."""
+        self._time(event="started", total_steps=total_steps)
+
+    def finished(self) -> None:
+        """Note that the artifact's files are written."""
+        self._time(event="finished")
+
+    def failed(self, text: str) -> None:
+        """Note why training cannot go on; a retry would fail the same way."""
+        self._time(event="failed", text=text)
+
+    def resume(self, lines: list[str], step: int, samples: int) -> None:
+        """Go on from a checkpoint's lines."""
+        self.lines = list(lines)
+        self._time(event="resumed", step=step, samples=samples)
+
+    def say(self, text: str) -> None:
+        """Tell the driver something a user should read."""
+        self._time(event="notice", text=text)
+
+    def _keep(self, **values: Any) -> None:
+        self.lines.append(json.dumps(values, sort_keys=True) + "\n")
+
+    def _time(self, **values: Any) -> None:
+        if self._timings is None:
+            return
+        with open(self._timings, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")

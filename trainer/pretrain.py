@@ -1,0 +1,92 @@
+"""Pretraining: a new model on the windows of a token store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clusters.config import ConfigError
+from clusters.stage import StageContext
+from contracts.documents import TRAIN, VALIDATION
+from contracts.manifest import hash_file
+from contracts.token_store import STORE_NAME
+from trainer.config import PretrainConfig
+from trainer.job import Job, Prepared
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The objective of ``trainer.pretrain``."""
+
+    config: PretrainConfig
+    seed: int
+    tokens: Path
+    """Folder with ``train/`` and, if there is one, ``validation/``."""
+    tokenizer: Path
+    name: str = "pretrain"
+
+    def prepare(self) -> Prepared:
+        """Open the stores, initialise the model."""
+        from corpus.token_store import TokenStore
+        from trainer.data.tokens import TokenRows, unigram_loss
+        from trainer.models.llama import load_tokenizer, new_model
+
+        _, checksum = hash_file(self.tokenizer / "tokenizer.json")
+        train = TokenStore.open(self.tokens / TRAIN, checksum)
+        held = self.tokens / VALIDATION
+        validation = TokenStore.open(held, checksum) if (held / STORE_NAME).exists() else None
+        source = TokenRows(
+            train,
+            validation,
+            sequence_length=self.config.sequence_length,
+            seed=self.seed,
+            validation_rows=self.config.validation_rows,
+        )
+        vocabulary = train.meta.vocab_size
+        tokenizer = load_tokenizer(self.tokenizer)
+        model = new_model(self.config.model, vocabulary, tokenizer, self.seed)
+        summary: dict[str, Any] = {
+            "vocab_size": vocabulary,
+            "train_tokens": train.num_tokens,
+            "unigram_loss": {
+                domain: round(unigram_loss(train, rows), 6)
+                for domain, rows in source.validation().items()
+            },
+        }
+        return Prepared(source, model, self.config.steps, summary)
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Run ``trainer.pretrain``."""
+    from trainer.workers import run_job
+
+    tokens = context.input("tokens").path("tokens")
+    tokenizer = context.input("tokenizer").path("tokenizer")
+    check_store(tokens / TRAIN, tokenizer)
+    objective = Pretraining(context.config, context.seed, tokens, tokenizer)
+    return run_job(
+        Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl"),
+        context.progress,
+    )
+
+
+def check_store(root: Path, tokenizer: Path) -> None:
+    """Refuse a store that is damaged, empty or of another tokenizer, before workers start.
+
+    Raises:
+        ConfigError: says which file and what to do.
+    """
+    from corpus.token_store import TokenStore, TokenStoreError
+    from trainer.models.llama import load_tokenizer
+
+    try:
+        store = TokenStore.open(root, hash_file(tokenizer / "tokenizer.json")[1])
+    except TokenStoreError as error:
+        raise ConfigError(f"input tokens: {error}") from error
+    if not store.num_tokens:
+        raise ConfigError(f"input tokens: {root}: no tokens in it; the corpus kept nothing")
+    vocabulary = len(load_tokenizer(tokenizer))
+    if vocabulary > store.meta.vocab_size:
+        raise ConfigError(
+            f"input tokenizer: {tokenizer}: {vocabulary} tokens, the store was made for "
+            f"{store.meta.vocab_size}; tokenise again"
+        )

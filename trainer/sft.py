@@ -1,0 +1,135 @@
+"""Supervised fine-tuning: a checkpoint on conversations, loss on what the assistant writes."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clusters.config import ConfigError
+from clusters.stage import StageContext
+from trainer.config import SftConfig
+from trainer.job import MODEL_NAME, Job, Prepared
+
+_RENDERED = "rendered.npz"
+_REJECTED = "rejected.jsonl"
+
+
+class TooManyBadConversations(Exception):
+    """More conversations were unusable than ``max_bad_share`` allows."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The objective of ``trainer.sft``."""
+
+    config: SftConfig
+    seed: int
+    base: Path
+    """``model/`` folder of the checkpoint that is tuned."""
+    rendered: Path
+    """Conversations as token ids, from ``save_rendered``."""
+    name: str = "sft"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The base's own tokenizer."""
+        return self.base
+
+    def prepare(self) -> Prepared:
+        """Pack the conversations, load the base."""
+        from trainer.data.conversations import load_rendered
+        from trainer.data.packing import PackedRows
+        from trainer.models.llama import load_model, load_tokenizer
+
+        tokenizer = load_tokenizer(self.base)
+        source = PackedRows(
+            load_rendered(self.rendered),
+            row_length=self.config.row_length,
+            seed=self.seed,
+            pad_id=tokenizer.pad_token_id or 0,
+            validation_share=self.config.validation_share,
+            validation_rows=self.config.validation_rows,
+        )
+        model = load_model(self.base)
+        steps = math.ceil(self.config.epochs * len(source) / self.config.batch)
+        summary = {
+            "train_conversations": source.train_conversations,
+            "validation_conversations": source.validation_conversations,
+            "rows_per_epoch": len(source),
+        }
+        return Prepared(source, model, steps, summary)
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Run ``trainer.sft``."""
+    from trainer.workers import run_job
+
+    base = context.input("base").path(MODEL_NAME)
+    check_base(base, context.config)
+    counts = render_inputs(context, base)
+    record = context.out.units.record("render/all")
+    assert record is not None
+    rendered = context.out.units.resolve(record.scratch[_RENDERED])
+    objective = Tuning(context.config, context.seed, base, rendered)
+    job = Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl")
+    return {**counts, **run_job(job, context.progress)}
+
+
+def render_inputs(context: StageContext, base: Path) -> dict[str, Any]:
+    """Render all conversations once, as one work unit; returns its counts.
+
+    Raises:
+        TooManyBadConversations: too many of them were unusable.
+    """
+    from trainer.data.conversations import load_conversations, save_rendered
+    from trainer.models.llama import load_tokenizer
+
+    units = context.out.units
+    if units.pending(["render/all"]):
+        files = [
+            (f"{artifact.manifest.kind}/{artifact.manifest.fingerprint[:12]}", path)
+            for artifact in context.inputs["conversations"]
+            for path in [artifact.path("conversations.jsonl")]
+        ]
+        found = load_conversations(files, load_tokenizer(base), context.config.row_length)
+        bad_share = len(found.rejected) / max(found.total, 1)
+        if not found.rendered or bad_share > context.config.max_bad_share:
+            raise TooManyBadConversations(_too_bad(found, context.config.max_bad_share))
+        with units.start("render/all") as unit:
+            save_rendered(unit.scratch(_RENDERED), found.rendered)
+            lines = [json.dumps(item, ensure_ascii=False) + "\n" for item in found.rejected]
+            unit.path(_REJECTED).write_text("".join(lines), encoding="utf-8")
+            unit.stats.update(conversations=found.total, rejected=len(found.rejected))
+    record = units.record("render/all")
+    assert record is not None
+    return record.stats
+
+
+def _too_bad(found: Any, allowed: float) -> str:
+    if not found.total:
+        return "input conversations: the files hold none; nothing to tune on"
+    first = found.rejected[0]
+    return (
+        f"{len(found.rejected)} of {found.total} conversations are unusable, "
+        f"max_bad_share allows {allowed:.0%}; the first: {first['file']} line "
+        f"{first['line']}: {first['reason']}"
+    )
+
+
+def check_base(base: Path, config: SftConfig) -> None:
+    """Refuse a base that rows do not fit or that has no chat template.
+
+    Raises:
+        ConfigError: says which key or file and what to do.
+    """
+    from trainer.models.llama import load_tokenizer
+
+    model = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    longest = model.get("max_position_embeddings", config.row_length)
+    if config.row_length > longest:
+        raise ConfigError(
+            f"row_length: {config.row_length} is more than the base's {longest} positions"
+        )
+    if not load_tokenizer(base).chat_template:
+        raise ConfigError(f"input base: {base}: its tokenizer has no chat template")

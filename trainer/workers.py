@@ -1,0 +1,125 @@
+"""Ray shell: runs a training job on workers, follows it, and reports what came out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clusters.config import ConfigError
+from clusters.progress import Progress
+from trainer.checkpoint import METRICS_NAME, CheckpointError
+from trainer.follow import Follower
+from trainer.job import TRAINER_NAME, Job, run_rank
+from trainer.loop import TrainingDiverged
+from trainer.metrics import MetricsLog
+
+_COLLECTIVE_TIMEOUT_SECONDS = 600
+
+
+class TrainingFailed(Exception):
+    """Training stopped for a reason that a retry does not change."""
+
+
+def run_job(job: Job, progress: Progress) -> dict[str, Any]:
+    """Train to the end; returns counts and figures of the result.
+
+    Raises:
+        TrainingFailed: the loss diverged, or no checkpoint can be resumed from.
+        ConfigError: the cluster is too small for the workers.
+    """
+    parallel = job.objective.config.parallel
+    with progress.task(job.objective.name, unit="steps") as task:
+        follower = Follower(job.timings, task, progress)
+        with follower.following():
+            if parallel.workers == 1:
+                _run_or_note(job, rank=0)
+            else:
+                _run_on_ray(job)
+    if follower.failure is not None:
+        raise TrainingFailed(follower.failure)
+    if not follower.finished:
+        raise TrainingFailed(f"{job.prefix}: the workers ended without a result; see {job.timings}")
+    return _stats(job)
+
+
+def _run_or_note(job: Job, rank: int) -> None:
+    """Train; what no retry can mend is noted instead of raised, so that Ray does not retry."""
+    try:
+        run_rank(job)
+    except (TrainingDiverged, CheckpointError) as error:
+        MetricsLog(job.timings if rank == 0 else None).failed(str(error))
+
+
+def _train_function(config: dict[str, Any]) -> None:
+    import torch.distributed as dist
+
+    _run_or_note(config["job"], dist.get_rank())
+
+
+def _run_on_ray(job: Job) -> None:
+    import ray
+    from ray.train.torch import TorchConfig
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+    parallel = job.objective.config.parallel
+    wanted = parallel.workers * parallel.cpus_per_worker
+    total = ray.cluster_resources().get("CPU", 0.0)
+    if wanted > total:
+        raise ConfigError(
+            f"parallel.workers: {parallel.workers} workers of {parallel.cpus_per_worker:g} CPUs "
+            f"need {wanted:g}, the cluster has {total:g}; lower parallel.cpus_per_worker"
+        )
+    TorchTrainer(
+        _train_function,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
+        scaling_config=ScalingConfig(
+            num_workers=parallel.workers,
+            resources_per_worker={"CPU": parallel.cpus_per_worker},
+        ),
+        run_config=RunConfig(
+            name=f"{job.objective.name}-{job.out.attempt}",
+            storage_path=str((job.timings.parent / "ray").absolute()),
+            failure_config=FailureConfig(max_failures=parallel.max_failures),
+            worker_runtime_env={"env_vars": _worker_environment()},
+        ),
+    ).fit()
+
+
+def _worker_environment() -> dict[str, str]:
+    """Loopback for gloo where all workers are on this machine."""
+    import ray
+
+    variables = {"TOKENIZERS_PARALLELISM": "false"}
+    loopback = _loopback_interface()
+    if loopback and sum(node["Alive"] for node in ray.nodes()) == 1:
+        variables["GLOO_SOCKET_IFNAME"] = loopback
+    return variables
+
+
+def _loopback_interface() -> str | None:
+    import psutil
+
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == "127.0.0.1" for address in addresses):
+            return name
+    return None
+
+
+def _stats(job: Job) -> dict[str, Any]:
+    summary = json.loads(job.out.path(TRAINER_NAME).read_text(encoding="utf-8"))
+    entries = _read_jsonl(job.out.path(METRICS_NAME))
+    losses = [entry for entry in entries if "loss" in entry]
+    validation = [entry["validation"] for entry in entries if "validation" in entry]
+    kept = ("parameters", "step", "samples", "world_size", "unigram_loss", "train_conversations")
+    return {
+        **{key: summary[key] for key in kept if key in summary},
+        "loss_first": losses[0]["loss"],
+        "loss_last": losses[-1]["loss"],
+        "validation_first": validation[0],
+        "validation_last": validation[-1],
+    }
+
+
+def _read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
