@@ -97,6 +97,25 @@ def weight_files(path: Path) -> list[Path]:
     return [path / name for name in names]
 
 
+def check_model(path: Path) -> None:
+    """Read config, tokenizer name and every weight file's header, but no weights.
+
+    Raises:
+        ModelError: the directory is missing, half written or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    read_config(path)
+    if not (path / "tokenizer.json").is_file():
+        raise ModelError(f"{path}: no tokenizer.json in it")
+    for file in weight_files(path):
+        try:
+            with safe_open(file, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise _damaged(file, error) from error
+
+
 def model_digest(path: Path) -> str:
     """blake3 over config and weights, 64 hex digits: which model answers."""
     hasher = blake3()
@@ -119,9 +138,11 @@ def tensors(path: Path) -> Iterator[tuple[str, "torch.Tensor"]]:
                 for name in sorted(weights.keys()):
                     yield name, weights.get_tensor(name)
         except (SafetensorError, OSError) as error:
-            raise ModelError(
-                f"{file}: damaged or half written ({error}); write the checkpoint again"
-            ) from error
+            raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> ModelError:
+    return ModelError(f"{file}: damaged or half written ({error}); write the checkpoint again")
 
 
 def load_model(path: Path) -> "PreTrainedModel":

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 
 from contracts.engine import Capability
+from contracts.manifest import hash_bytes
 from serving.http import chat, completions, errors
 from serving.http.errors import ApiError
 from serving.http.schema import ScoreRequest
@@ -18,8 +19,9 @@ def build_app(service: Service) -> FastAPI:
     errors.install(app)
 
     async def authorised(request: Request) -> None:
-        if service.api_key is not None and not _same(
-            request.headers.get("authorization", ""), f"Bearer {service.api_key}"
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if service.key_hash is not None and not hmac.compare_digest(
+            hash_bytes(given.encode()), service.key_hash
         ):
             raise ApiError(
                 401, "missing or wrong API key", kind="authentication_error", code="invalid_api_key"
@@ -76,7 +78,3 @@ async def _score(service: Service, body: ScoreRequest) -> dict[str, Any]:
         "context_token_ids": list(context),
         "results": results,
     }
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -26,7 +26,8 @@ class Service:
     engine: Engine
     tokenizer: ChatTokenizer
     model_name: str
-    api_key: str | None = None
+    key_hash: str | None = None
+    """blake3 of the API key, hex; None where no key is needed."""
     max_sequences: int = 256
     """Sequences running and waiting at once; a request beyond gets status 429."""
     active: int = field(default=0, init=False)

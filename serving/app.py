@@ -1,0 +1,213 @@
+"""Ray Serve around the HTTP app: a replica that comes back, on a port that is ours."""
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clusters.config import ConfigError
+from contracts.manifest import hash_bytes
+from serving.client import Endpoint
+from serving.load import check_model
+
+QUEUED_AT_PROXY = 256
+"""Requests Serve's proxy holds while no replica is up; beyond that it answers 503."""
+RESTARTS = 3
+"""How often a replica that fails to start is tried again."""
+
+
+@dataclass(frozen=True)
+class ReplicaSettings:
+    """What a replica needs to start; holds no key, only its hash."""
+
+    model_dir: str
+    model_name: str
+    key_hash: str | None
+    slots: int
+    max_context: int | None
+    threads: int | None
+    max_sequences: int
+
+
+class ModelReplica:
+    """One engine and its HTTP app in one Ray actor."""
+
+    def __init__(self, settings: ReplicaSettings) -> None:
+        from serving.http.service import Service
+        from serving.load import load_engine
+        from serving.tokenizer import ChatTokenizer
+
+        path = Path(settings.model_dir)
+        self._engine: Any = load_engine(
+            path,
+            slots=settings.slots,
+            max_context=settings.max_context,
+            threads=settings.threads,
+        )
+        self._service = Service(
+            self._engine,
+            ChatTokenizer.load(path),
+            settings.model_name,
+            key_hash=settings.key_hash,
+            max_sequences=settings.max_sequences,
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """Called by Serve once the replica is constructed."""
+        from serving.http.openai import build_app
+
+        return build_app(self._service)
+
+    def check_health(self) -> None:
+        """Called by Serve: a replica whose engine has died is replaced."""
+        if not self._engine.alive:
+            raise RuntimeError("the engine's thread has ended")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_engine"):
+            self._engine.close()
+
+
+@contextlib.contextmanager
+def serve_model(
+    model_dir: Path | str,
+    *,
+    model_name: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key: str | None = None,
+    slots: int = 16,
+    max_context: int | None = None,
+    threads: int | None = None,
+    max_sequences: int = 256,
+    num_cpus: float = 0.5,
+) -> Iterator[Endpoint]:
+    """Serve a model on the connected Ray while the block runs.
+
+    Args:
+        model_dir: HF-layout directory, or one that ``serving.quantize`` made.
+        model_name: the name clients ask for.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        api_key: what clients must send; one is made where none is given. The empty
+            string means none is needed, which only a loopback address may offer.
+        slots: sequences that run at once.
+        max_context: tokens per sequence; by default the model's, at most 2048.
+        threads: torch threads of the replica; by default all of this machine's CPUs.
+        max_sequences: sequences running and waiting; beyond that requests get 429.
+        num_cpus: CPUs that Ray sets aside for the replica.
+
+    Raises:
+        ConfigError: the port is taken, or no key on an address others can reach.
+        ModelError: the directory is missing, half written, damaged or unsupported.
+    """
+    from ray import serve
+
+    key = secrets.token_urlsafe(24) if api_key is None else api_key
+    check_address(host, port, key)
+    check_model(Path(model_dir))
+    settings = ReplicaSettings(
+        model_dir=str(Path(model_dir).resolve()),
+        model_name=model_name,
+        key_hash=hash_bytes(key.encode()) if key else None,
+        slots=slots,
+        max_context=max_context,
+        threads=threads or _cpus(),
+        max_sequences=max_sequences,
+    )
+    with _proxy(host, port) as address:
+        name = f"inkstone-{secrets.token_hex(4)}"
+        prefix = "/" if not serve.status().applications else f"/{name}"
+        deployment: Any = serve.deployment(serve.ingress()(ModelReplica))
+        app = deployment.options(
+            name="model",
+            num_replicas=1,
+            ray_actor_options={"num_cpus": num_cpus},
+            # The app itself refuses with 429 before Serve's own limits are met.
+            max_ongoing_requests=max_sequences + 64,
+            max_queued_requests=QUEUED_AT_PROXY,
+            max_constructor_retry_count=RESTARTS,
+            health_check_period_s=2,
+            health_check_timeout_s=30,
+            graceful_shutdown_wait_loop_s=0.2,
+            graceful_shutdown_timeout_s=5,
+            logging_config=_QUIET,
+        ).bind(settings)
+        try:
+            serve.run(app, name=name, route_prefix=prefix, logging_config=_QUIET)
+            base = f"http://{address}{prefix.rstrip('/')}/v1"
+            yield Endpoint(base_url=base, api_key=key or "none", model_name=model_name)
+        finally:
+            serve.delete(name)
+
+
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
+_bound: list[str] = []
+"""``host:port`` of the Serve this process started, while it runs."""
+
+
+@contextlib.contextmanager
+def _proxy(host: str, port: int) -> Iterator[str]:
+    """Serve's proxy on ``host:port``, or the one this process has already started."""
+    from ray import serve
+
+    if _bound:
+        yield _bound[0]
+        return
+    if port == 0:
+        port = _free_port(host)
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": host, "port": port},
+        logging_config=_QUIET,
+    )
+    _bound.append(f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+    try:
+        yield _bound[0]
+    finally:
+        _bound.clear()
+        serve.shutdown()
+
+
+def check_address(host: str, port: int, key: str) -> None:
+    """Refuse a port that is taken, or an open address without a key, before any work.
+
+    Raises:
+        ConfigError: says which, and the remedy.
+    """
+    if not key and not _is_loopback(host):
+        raise ConfigError(f"host {host!r} can be reached by others: an API key is needed there")
+    if port == 0 or _bound:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} on {host} cannot be used ({error.strerror}); "
+                "name another with --port, or 0 for a free one"
+            ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _cpus() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0))
