@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from clusters.artifact import ArtifactError
 from clusters.config import StageConfig
 from clusters.progress import Task
 from clusters.stage import StageContext
 from contracts.conversation import chat_template
 from contracts.documents import TRAIN, VALIDATION
 from corpus.documents import read_texts, sample_documents
+from corpus.errors import CorpusError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -137,7 +137,7 @@ def run(context: StageContext) -> dict[str, Any]:
     parts = corpus.files("documents/")
     chosen = sample_documents(parts, TRAIN, config.sample_bytes, context.seed)
     if not chosen.uids:
-        raise ArtifactError(f"{corpus.directory}: no train documents to learn a tokenizer from")
+        raise CorpusError(f"{corpus.directory}: no train documents to learn a tokenizer from")
     with context.progress.task("learn the vocabulary", len(chosen.uids), "documents") as task:
         texts = _counted(read_texts(parts, chosen.uids), task)
         tokenizer = train_tokenizer(texts, config.vocab_size, config.min_frequency)

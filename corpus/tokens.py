@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from clusters.artifact import ArtifactError
 from clusters.config import StageConfig, execution
 from clusters.failpoints import failpoint
 from clusters.stage import Requirements, StageContext
-from clusters.units import Unit, Units
+from clusters.units import Unit
 from contracts.documents import TRAIN, VALIDATION
 from contracts.manifest import hash_file
 from contracts.token_store import STORE_NAME, Shard, TokenStoreMeta
 from corpus.documents import read_rows, sources
+from corpus.errors import CorpusError
 from corpus.token_store.writer import ShardWriter, shard_name, token_dtype, write_meta
 from corpus.tokenizer import FOLDER, end_of_text_id, load_backend
+from corpus.unit_map import map_units
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,14 +40,12 @@ class TokensConfig(StageConfig):
     shards: int = Field(4, ge=1)
     """Shards per split and domain; at most one per part of the corpus."""
     workers: int | None = execution(None, ge=1)
-    """Tasks at a time; by default as many as the free CPUs carry."""
-    cpus_per_worker: float = execution(0.9, gt=0)
-    """CPUs that one task takes."""
+    """Tasks at a time; by default one per CPU of the cluster."""
 
 
 def requirements(config: TokensConfig) -> Requirements:
-    """One worker must fit."""
-    return Requirements(cpus=config.cpus_per_worker, memory_bytes=1 << 30)
+    """Each worker holds the tokenizer and one batch of documents."""
+    return Requirements(cpus=1.0, memory_bytes=(1 + (config.workers or 2)) << 29)
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,9 @@ class Group:
     parts: list[Path]
 
     @property
-    def unit(self) -> str:
-        """Name of its work unit."""
-        return f"{STEP}/group-{self.index:05d}"
+    def name(self) -> str:
+        """Name of its work unit, within the step."""
+        return f"group-{self.index:05d}"
 
 
 def groups_of(parts: Sequence[Path], num_shards: int) -> list[Group]:
@@ -107,40 +106,27 @@ def run(context: StageContext) -> dict[str, Any]:
     config: TokensConfig = context.config
     corpus, tokenizer = context.input("corpus"), context.input("tokenizer")
     folder = tokenizer.path(FOLDER)
-    _run_groups(context, groups_of(corpus.files("documents/"), config.shards), folder)
-    made = [entry for record in context.out.units.records(STEP) for entry in record.stats["shards"]]
+    groups = {group.name: group for group in groups_of(corpus.files("documents/"), config.shards)}
+    stats = map_units(
+        context.out.units,
+        STEP,
+        list(groups),
+        _tokenise,
+        {"groups": groups, "folder": folder},
+        workers=config.workers,
+        progress=context.progress,
+    )
+    made = [entry for unit in stats for entry in unit["shards"]]
     if not any(entry["split"] == TRAIN for entry in made):
-        raise ArtifactError(f"{corpus.directory}: no train documents, so no tokens")
+        raise CorpusError(f"{corpus.directory}: no train documents, so no tokens")
     for split in SPLITS:
         path = context.out.path(f"tokens/{split}/{STORE_NAME}")
         write_meta(path, _meta(folder, [e["shard"] for e in made if e["split"] == split]))
     return {split: _totals([e for e in made if e["split"] == split]) for split in SPLITS}
 
 
-def _run_groups(context: StageContext, groups: list[Group], folder: Path) -> None:
-    """Run the groups that are not published yet as Ray tasks."""
-    import ray
-
-    units, config = context.out.units, context.config
-    pending = set(units.pending([group.unit for group in groups]))
-    waiting = [group for group in groups if group.unit in pending]
-    task = ray.remote(num_cpus=config.cpus_per_worker, max_retries=5)(_tokenise_group)
-    running: list[Any] = []
-    with context.progress.task("tokenise", len(groups), "groups") as progress:
-        progress.update(len(groups) - len(waiting))
-        while waiting or running:
-            while waiting and len(running) < (config.workers or len(groups)):
-                group = waiting.pop(0)
-                named = task.options(name=f"{context.run}-{context.name}-{group.index}")
-                running.append(named.remote(units, group, folder))
-            done, running = ray.wait(running)
-            ray.get(done)
-            progress.advance(len(done))
-
-
-def _tokenise_group(units: Units, group: Group, folder: Path) -> None:
-    with units.start(group.unit) as unit:
-        write_shards(unit, group, folder)
+def _tokenise(unit: Unit, name: str, groups: dict[str, Group], folder: Path) -> None:
+    write_shards(unit, groups[name], folder)
 
 
 def _open_shard(

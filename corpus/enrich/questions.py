@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import Field
 
-from clusters.artifact import ArtifactError
 from clusters.config import StageConfig
 from clusters.stage import StageContext
 from contracts.documents import TRAIN, VALIDATION
@@ -19,6 +18,7 @@ from corpus.documents import read_rows
 from corpus.enrich.choices import questions
 from corpus.enrich.conversations import conversations
 from corpus.enrich.entries import Entry, entries
+from corpus.errors import CorpusError
 
 CONVERSATIONS_NAME = "conversations.jsonl"
 QUESTIONS_NAME = "questions.jsonl"
@@ -58,7 +58,7 @@ def run(context: StageContext) -> dict[str, Any]:
     asked = questions(validation, seed=context.seed, limit=config.max_questions)
     for made, split in ((talks, TRAIN), (asked, VALIDATION)):
         if not made:
-            raise ArtifactError(
+            raise CorpusError(
                 f"{corpus.directory}: its {split} documents hold too few documented functions "
                 "(lines '## module.name(signature)' and a docstring) to ask about; "
                 "take a larger corpus, or leave this stage out of the recipe"

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, GenerationConfig
 
-from clusters.artifact import Artifact, ArtifactError
+from clusters.artifact import Artifact
 from clusters.execute import run_stage
 from contracts.conversation import chat_template
 from corpus.documents import read_texts, sample_documents
+from corpus.errors import CorpusError
 from corpus.stages import STAGES
 from corpus.tokenizer import TokenizerConfig, load_backend, save_tokenizer, train_tokenizer
 
@@ -128,5 +129,5 @@ def test_a_corpus_without_train_documents_is_an_error(
     make_corpus: MakeCorpus, tmp_path: Path
 ) -> None:
     corpus = make_corpus(documents(["only validation"], "validation"))
-    with pytest.raises(ArtifactError, match="no train documents"):
+    with pytest.raises(CorpusError, match="no train documents"):
         run_stage(STAGE, TokenizerConfig(), {"corpus": [corpus]}, store=tmp_path / "store")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from clusters.artifact import Artifact, ArtifactError
+from clusters.artifact import Artifact
 from clusters.execute import run_stage
 from contracts.documents import document_uid
 from contracts.manifest import hash_file
+from corpus.errors import CorpusError
 from corpus.stages import STAGES
 from corpus.token_store import TokenStore
 from corpus.tokenizer import TokenizerConfig, load_backend
@@ -93,5 +94,5 @@ def test_a_corpus_without_train_documents_is_an_error(
 ) -> None:
     tokenizer = tokenizer_of(make_corpus(documents()), tmp_path)
     row = {"id": "v", "source": "docs", "text": "validation", "split": "validation"}
-    with pytest.raises(ArtifactError, match="no train documents"):
+    with pytest.raises(CorpusError, match="no train documents"):
         tokens_of(make_corpus([row], parts=1), tokenizer, tmp_path)
