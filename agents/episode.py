@@ -36,7 +36,7 @@ class EpisodeKey:
         return int(self.episode_id[:8], 16)
 
 
-def turns(key: EpisodeKey, steps: Sequence[Step], reward: float) -> list[Turn]:
+def turns(key: EpisodeKey, steps: Sequence[Step], reward: float | None) -> list[Turn]:
     """The steps as trajectory rows, the reward on the last.
 
     ``attempt`` is a hash of what the try produced, not a counter: a try that was killed

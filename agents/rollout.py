@@ -30,6 +30,9 @@ from contracts.documents import VALIDATION
 from contracts.trajectory import Turn, to_table
 
 STEP = "episode"
+SLOTS = 8
+"""Sequences the endpoint decodes at once. Fixed: the shapes of its matrix products follow
+from it, and with them the last bits of the log-probs."""
 TASK_CPUS = 0.1
 """An episode mostly waits for the endpoint."""
 
@@ -47,7 +50,7 @@ class RolloutConfig(StageConfig):
     """Tokens of one reply."""
     temperature: float = Field(0.0, ge=0.0, le=2.0)
     """0 is greedy; above it, each turn has its own seed."""
-    concurrency: int = execution(4, ge=1, le=1024)
+    concurrency: int = execution(8, ge=1, le=1024)
     """Episodes in flight."""
     attempts: int = execution(3, ge=1, le=100)
     """Tries of one episode before the stage gives up."""
@@ -185,16 +188,9 @@ def _serve_and_play(context: StageContext, todo: list[Assignment]) -> None:
 
     config: RolloutConfig = context.config
     model = context.input("model").path("model")
-    with serve_model(model, model_name=context.name, port=config.port) as endpoint:
+    with serve_model(model, model_name=context.name, port=config.port, slots=SLOTS) as endpoint:
         failpoint("agents.rollout.serving")
-        policy = EndpointPolicy(
-            base_url=endpoint.base_url,
-            api_key=endpoint.api_key,
-            model=endpoint.model_name,
-            max_tokens=config.max_tokens,
-            temperature=config.temperature,
-            token_ids=True,
-        )
+        policy = EndpointPolicy(endpoint, config.max_tokens, config.temperature)
         timings = play_all(todo, policy, context.out.units, config, context.progress)
         _log(context.log_dir / "episodes.jsonl", timings)
 

@@ -1,7 +1,8 @@
 """The stages of this room, as recipes name them."""
 
 from agents.demonstrate import DemonstrateConfig, demonstrate
-from clusters.stage import Stage
+from agents.rollout import RolloutConfig, rollout
+from clusters.stage import Input, Stage
 
 STAGES = [
     Stage(
@@ -10,5 +11,12 @@ STAGES = [
         output="conversations",
         run=demonstrate,
         needs_ray=False,
+    ),
+    Stage(
+        name="agents.rollout",
+        config=RolloutConfig,
+        output="trajectories",
+        run=rollout,
+        inputs={"model": Input(("quantized", "checkpoint"))},
     ),
 ]
