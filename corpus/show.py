@@ -1,0 +1,149 @@
+"""What the terminal shows of a corpus and of token stores."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from clusters.artifact import Artifact, ArtifactError
+from corpus.ledger import LEDGER_NAME, Amount, Ledger, read_ledger
+from corpus.lookup import Fate, find
+
+MOST_REASONS = 12
+
+
+def print_stats(path: Path, as_json: bool) -> None:
+    """Print the funnel of a corpus artifact, or the tokens per domain of a tokens artifact.
+
+    Raises:
+        ArtifactError: no such artifact, or one of another kind.
+    """
+    artifact = Artifact.open(path)
+    if artifact.manifest.kind == "corpus":
+        ledger = _ledger(artifact)
+        value, tables = ledger.model_dump(), [_funnel(ledger), _reasons(ledger), _kept(ledger)]
+    elif artifact.manifest.kind == "tokens":
+        value, tables = artifact.manifest.stats, [_domains(artifact.manifest.stats)]
+    else:
+        raise ArtifactError(
+            f"{path}: holds {artifact.manifest.kind!r}; stats reads 'corpus' and 'tokens'"
+        )
+    _print(value, tables, as_json)
+
+
+def print_fates(key: str, path: Path, as_json: bool) -> None:
+    """Print what became of the document of that uid or id.
+
+    Raises:
+        ArtifactError: no corpus there, or no such document in it.
+    """
+    fates = find(Artifact.open(path, "corpus"), key)
+    if not fates:
+        raise ArtifactError(
+            f"{path}: no kept or rejected document has the uid or id {key!r}; "
+            "ids are case-sensitive, and a source that was never read leaves no trace"
+        )
+    _print([fate.model_dump() for fate in fates], [_fate(fate) for fate in fates], as_json)
+
+
+def _print(value: Any, tables: list[Table], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False))
+        return
+    console = Console()
+    for table in tables:
+        if table.row_count:
+            console.print(table)
+
+
+def _ledger(artifact: Artifact) -> Ledger:
+    path = artifact.path(LEDGER_NAME)
+    try:
+        return read_ledger(path)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not a ledger: {error}") from error
+
+
+def _funnel(ledger: Ledger) -> Table:
+    table = _table("Funnel", "step", "documents in", "out", "lost", "text in", "out", "lost")
+    for step in ledger.steps:
+        before, after = step.entered, step.passed
+        table.add_row(
+            step.name,
+            f"{before.documents:,}",
+            f"{after.documents:,}",
+            _lost(before.documents, after.documents),
+            _megabytes(before.bytes),
+            _megabytes(after.bytes),
+            _lost(before.bytes, after.bytes),
+        )
+    return table
+
+
+def _reasons(ledger: Ledger) -> Table:
+    table = _table("Commonest reasons of rejection", "step", "reason", "documents", "text")
+    rows = [(a, s.name, reason) for s in ledger.steps for reason, a in s.rejected.items()]
+    rows.sort(key=lambda row: (-row[0].documents, row[1], row[2]))
+    for amount, step, reason in rows[:MOST_REASONS]:
+        table.add_row(step, reason, f"{amount.documents:,}", _megabytes(amount.bytes))
+    return table
+
+
+def _kept(ledger: Ledger) -> Table:
+    table = _table("Kept", "", "", "documents", "text")
+    kept = ledger.kept
+    groups: list[tuple[str, dict[str, Amount]]] = [
+        ("split", kept.splits),
+        ("source", kept.sources),
+        ("language", kept.languages),
+        ("in all", {"": kept.total}),
+    ]
+    for group, amounts in groups:
+        for name, amount in amounts.items():
+            table.add_row(group, name, f"{amount.documents:,}", _megabytes(amount.bytes))
+    return table
+
+
+def _domains(stats: dict[str, Any]) -> Table:
+    table = _table("Tokens", "split", "domain", "documents", "text", "tokens", "bytes per token")
+    for split, totals in stats.items():
+        domains = totals["domains"] if totals["domains"] else {}
+        for name, counts in [*domains.items(), ("in all", totals)]:
+            if not counts.get("tokens"):
+                continue
+            table.add_row(
+                split,
+                name,
+                f"{counts['documents']:,}",
+                _megabytes(counts["bytes"]),
+                f"{counts['tokens']:,}",
+                f"{counts['bytes'] / counts['tokens']:.2f}",
+            )
+    return table
+
+
+def _fate(fate: Fate) -> Table:
+    table = Table(title="kept" if fate.kept else "rejected", show_header=False)
+    for name, value in fate.model_dump(exclude={"kept", "scores"}, exclude_none=True).items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    for name, score in fate.scores.items():
+        table.add_row(name, "none" if score is None else f"{score:.4g}")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        words = column in ("step", "reason", "split", "domain", "")
+        table.add_column(column, justify="left" if words else "right")
+    return table
+
+
+def _lost(before: int, after: int) -> str:
+    return f"{100 * (before - after) / before:.1f} %" if before else "-"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.2f} MB"
