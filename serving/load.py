@@ -9,10 +9,13 @@ from blake3 import blake3
 
 from contracts.engine import Engine
 from contracts.manifest import hash_file
+from serving.quant.config import CONFIG_KEY
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+    from serving.quant.linear import Int4Linear
 
 DEFAULT_CONTEXT = 2048
 """Positions per slot where the caller names none and the model allows more."""
@@ -57,7 +60,7 @@ def load_engine(
     if context > limit:
         raise ModelError(f"{path}: max_context is {context}, the model allows {limit}")
     runner = ModelRunner(model, slots, context)
-    quantized = "inkstone_quantization" in config
+    quantized = CONFIG_KEY in config
     return SlotEngine(runner, model_digest=digest, threads=threads, updatable=not quantized)
 
 
@@ -124,21 +127,20 @@ def model_digest(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def tensors(path: Path) -> Iterator[tuple[str, "torch.Tensor"]]:
-    """Every tensor of a model directory, in order of file and name.
+def tensors_of(file: Path) -> Iterator[tuple[str, "torch.Tensor"]]:
+    """Every tensor of a safetensors file, by name.
 
     Raises:
-        ModelError: a file is cut short or damaged.
+        ModelError: the file is cut short or damaged.
     """
     from safetensors import SafetensorError, safe_open
 
-    for file in weight_files(path):
-        try:
-            with safe_open(file, framework="pt") as weights:
-                for name in sorted(weights.keys()):
-                    yield name, weights.get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise _damaged(file, error) from error
+    try:
+        with safe_open(file, framework="pt") as weights:
+            for name in sorted(weights.keys()):
+                yield name, weights.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(file, error) from error
 
 
 def _damaged(file: Path, error: Exception) -> ModelError:
@@ -164,8 +166,20 @@ def load_model(path: Path) -> "PreTrainedModel":
         raise ModelError(f"{path}: no causal language model: {error}") from error
     if not all(hasattr(getattr(model, "model", None), part) for part in _PARTS):
         raise ModelError(f"{path}: {model_config.model_type!r} is no Llama-shaped decoder")
+    said = read_config(path).get(CONFIG_KEY)
+    packed = _packed_layers(model, said, path) if said is not None else []
     _fill(model, path)
+    for layer in packed:
+        layer.prepare()
     return model.eval()
+
+
+def _packed_layers(
+    model: "PreTrainedModel", said: dict[str, Any], path: Path
+) -> list["Int4Linear"]:
+    from serving.quant.files import install
+
+    return install(model, said, path)
 
 
 def _model_config(path: Path) -> tuple[Any, "torch.dtype"]:
@@ -188,7 +202,7 @@ def _fill(model: "PreTrainedModel", path: Path) -> None:
     """Copy the weights of the files into the model and tie what is tied."""
     own = model.state_dict()
     seen = set()
-    for name, tensor in tensors(path):
+    for name, tensor in (pair for file in weight_files(path) for pair in tensors_of(file)):
         if name not in own:
             raise ModelError(f"{path}: unknown weight {name!r} for this config.json")
         if own[name].shape != tensor.shape:

@@ -1,0 +1,1 @@
+"""Four-bit weights: rounding, packing, the layer that multiplies with them, the stage."""

@@ -1,0 +1,169 @@
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from clusters.artifact import Artifact
+from clusters.config import StageConfig
+from clusters.execute import run_stage
+from clusters.stage import Stage, StageContext
+from contracts.engine import Capability, EngineError, EngineRequest, SamplingParams
+from serving.load import ModelError, load_engine, load_model
+from serving.quant.config import QuantizeConfig
+from serving.quant.linear import Int4Linear
+from serving.quant.rounding import Packed, dequantize, quantize, unpack
+from serving.stages import STAGES
+from tests.serving.conftest import make_model
+
+(QUANTIZE,) = STAGES
+
+
+def slow_roundtrip(weight: torch.Tensor, group: int) -> torch.Tensor:
+    """Number by number, as the module's docstring says it."""
+    out = torch.empty_like(weight)
+    for row in range(weight.shape[0]):
+        for start in range(0, weight.shape[1], group):
+            part = weight[row, start : start + group].tolist()
+            scale = torch.tensor((max(part) - min(part)) / 15).bfloat16().item()
+            zero = torch.tensor(min(part) + 8 * scale).bfloat16().item()
+            for i, value in enumerate(part):
+                code = min(15, max(0, round((value - zero) / scale) + 8))
+                out[row, start + i] = (code - 8) * scale + zero
+    return out
+
+
+def checkpoint(model: Path, store: Path) -> Artifact:
+    def run(context: StageContext) -> dict:
+        for file in model.iterdir():
+            shutil.copyfile(file, context.out.path(f"model/{file.name}"))
+        return {}
+
+    stage = Stage(name="trainer.fake", config=StageConfig, output="checkpoint", run=run)
+    return run_stage(stage, StageConfig(), store=store)
+
+
+@pytest.mark.parametrize("group", [32, 64, 128])
+def test_rounding_equals_the_slow_reference(group: int) -> None:
+    weight = torch.randn(5, 256) * torch.rand(5, 1).exp()
+    ours = dequantize(quantize(weight, group))
+    assert torch.allclose(ours, slow_roundtrip(weight, group), atol=1e-6)
+    assert (ours - weight).abs().max() < weight.abs().max() * 2 / 15
+
+
+def test_codes_survive_packing() -> None:
+    codes = torch.randint(0, 16, (7, 64))
+    packed = (codes[:, 0::2] | codes[:, 1::2] << 4).to(torch.uint8)
+    assert torch.equal(unpack(packed), codes.int())
+
+
+def test_equal_weights_are_kept_exactly() -> None:
+    weight = torch.full((2, 64), 0.75)
+    weight[1] = 0
+    assert torch.equal(dequantize(quantize(weight, 32)), weight)
+
+
+@pytest.mark.parametrize(("out", "native"), [(48, True), (50, False)])
+def test_layer_equals_dequantised_multiplication(out: int, native: bool) -> None:
+    weight = torch.randn(out, 128)
+    packed = quantize(weight, 32)
+    layer = Int4Linear(128, out, 32, bias=True)
+    layer.codes.copy_(packed.codes)
+    layer.scales.copy_(packed.scales)
+    layer.zeros.copy_(packed.zeros)
+    torch.nn.init.normal_(layer.bias)
+    layer.prepare()
+    assert (layer._kernel is not None) == native
+    x = torch.randn(3, 5, 128).bfloat16()
+    with torch.inference_mode():
+        got = layer(x).float()
+        want = x.float() @ dequantize(packed).T + layer.bias.float()
+    assert (got - want).abs().max() < 0.02 * want.abs().max()
+
+
+def test_stage_round_trip(model_dir: Path, tmp_path: Path) -> None:
+    source = checkpoint(model_dir, tmp_path)
+    config = QuantizeConfig(group_size=32)
+    made = run_stage(QUANTIZE, config, {"model": [source]}, store=tmp_path)
+    again = run_stage(QUANTIZE, config, {"model": [source]}, store=tmp_path / "again")
+    assert made.manifest.digest == again.manifest.digest
+    stats = made.manifest.stats
+    assert stats["out"]["bytes"] < 0.4 * stats["in"]["bytes"]
+    assert 0.01 < stats["mean_relative_error"] < 0.15
+    assert list(stats["kept"]) == ["lm_head"]
+    model, original = load_model(made.path("model")), load_model(model_dir)
+    for name, module in original.named_modules():
+        if (
+            name
+            in json.loads((made.path("model") / "config.json").read_text())[
+                "inkstone_quantization"
+            ]["modules"]
+        ):
+            layer = model.get_submodule(name)
+            want = dequantize(quantize(module.weight, 32))
+            assert torch.equal(dequantize(layer._packed()), want)
+    engine = load_engine(made.path("model"), slots=2)
+    assert Capability.UPDATE not in engine.capabilities
+
+    async def ask() -> list[int]:
+        with pytest.raises(EngineError):
+            await engine.update_weights({}, 1)
+        request = EngineRequest("q", (5, 6, 7), SamplingParams(max_tokens=12))
+        return [t async for c in engine.submit(request) for t in c.token_ids]
+
+    tokens = asyncio.run(ask())
+    engine.close()
+    ids = [5, 6, 7]
+    with torch.inference_mode():
+        for token in tokens:
+            logits = model(torch.tensor([ids])).logits[0, -1].float()
+            assert logits[token] >= logits.max() - 0.05 * logits.abs().max()
+            ids.append(token)
+
+
+def test_tied_head_can_be_packed_too(model_dir: Path, tmp_path: Path) -> None:
+    source = checkpoint(model_dir, tmp_path)
+    config = QuantizeConfig(group_size=64, quantize_lm_head=True)
+    made = run_stage(QUANTIZE, config, {"model": [source]}, store=tmp_path)
+    model = load_model(made.path("model"))
+    assert isinstance(model.lm_head, Int4Linear)
+    want = dequantize(quantize(load_model(model_dir).model.embed_tokens.weight, 64))
+    assert torch.equal(dequantize(model.lm_head._packed()), want)
+
+
+def test_odd_shapes_stay_and_are_named(tmp_path: Path) -> None:
+    odd = make_model(tmp_path / "odd", intermediate_size=150)
+    source = checkpoint(odd, tmp_path)
+    made = run_stage(QUANTIZE, QuantizeConfig(group_size=64), {"model": [source]}, store=tmp_path)
+    kept = made.manifest.stats["kept"]
+    assert {name for name in kept if name.endswith("down_proj")} == {
+        f"model.layers.{i}.mlp.down_proj" for i in range(3)
+    }
+    assert "150 inputs" in kept["model.layers.0.mlp.down_proj"]
+    load_engine(made.path("model"), slots=1).close()
+
+
+def test_plain_transformers_refuses_packed_weights(model_dir: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    source = checkpoint(model_dir, tmp_path)
+    made = run_stage(QUANTIZE, QuantizeConfig(), {"model": [source]}, store=tmp_path)
+    with pytest.raises(OSError, match="no file named"):
+        AutoModelForCausalLM.from_pretrained(made.path("model"))
+
+
+def test_config_that_names_no_linear_module(model_dir: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(model_dir, tmp_path / "broken")
+    config = json.loads((broken / "config.json").read_text())
+    config["inkstone_quantization"] = {"bits": 4, "group_size": 32, "modules": ["model.norm"]}
+    (broken / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"model\.norm"):
+        load_model(broken)
+
+
+def test_packed_bytes() -> None:
+    packed = quantize(torch.randn(16, 128), 64)
+    assert isinstance(packed, Packed)
+    assert packed.nbytes == 16 * 64 + 2 * 16 * 2 * 2
