@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.conversation import Message
 from contracts.engine import Scored
+from serving.toolcalls import spell_call
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -97,7 +98,7 @@ class Client:
         return _answer(reply)
 
     def stream(self, messages: Sequence[Message], **parameters: Any) -> Iterator[str]:
-        """Content of one answer as it is written; closing the iterator aborts it.
+        """One answer as it is written, tool calls spelled out; closing it aborts it.
 
         Args:
             messages: the conversation so far.
@@ -114,6 +115,8 @@ class Client:
                 for choice in event.choices:
                     if choice.delta.content:
                         yield choice.delta.content
+                    for call in choice.delta.tool_calls or []:
+                        yield spell_call(call.function.name, call.function.arguments)
 
     def score(
         self, context: str | Sequence[int], continuations: Sequence[str] | Sequence[Sequence[int]]

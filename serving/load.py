@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from clusters.artifact import ArtifactError
 from contracts.engine import Engine
 from contracts.manifest import hash_file
 from serving.quant.config import CONFIG_KEY
@@ -22,7 +23,7 @@ DEFAULT_CONTEXT = 2048
 _PARTS = ("embed_tokens", "rotary_emb", "layers", "norm")
 
 
-class ModelError(Exception):
+class ModelError(ArtifactError):
     """A model directory that is missing, half written, damaged or unsupported."""
 
 

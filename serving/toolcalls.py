@@ -36,6 +36,11 @@ def parse_call(body: str, index: int) -> ToolCall | None:
     return ToolCall(id=call_id, function=FunctionCall(name=name, arguments=spelled))
 
 
+def spell_call(name: str, arguments: str) -> str:
+    """A call as the chat template writes it."""
+    return f'{OPEN}{{"name": "{name}", "arguments": {arguments}}}{CLOSE}'
+
+
 class ToolCallSplitter:
     """Splits a growing text into content and calls."""
 
