@@ -1,0 +1,27 @@
+"""A driver to be killed: runs one training stage and prints its digest.
+
+``python -m tests.trainer.drive STAGE WORKERS STORE INPUT_DIRECTORY...``
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+
+from clusters.artifact import Artifact
+from clusters.connect import ClusterConfig, connect
+from tests.trainer.inputs import Inputs, run_pretrain, run_sft
+
+
+def main(stage: str, workers: int, store: Path, inputs: list[Artifact]) -> None:
+    ray = connect("embedded", ClusterConfig(num_cpus=2, object_store_bytes=100 << 20))
+    with ray if workers > 1 else contextlib.nullcontext():
+        if stage == "pretrain":
+            tokenizer, tokens = inputs
+            made = run_pretrain(Inputs(tokenizer, tokens, tokens), store, workers=workers)
+        else:
+            made = run_sft(*inputs, store, workers=workers)
+    print("digest", made.manifest.digest)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), [Artifact.open(p) for p in sys.argv[4:]])

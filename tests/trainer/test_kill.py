@@ -1,0 +1,113 @@
+"""Kill it anywhere: the rerun ends with the bytes of an undisturbed run."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clusters.artifact import Artifact
+from clusters.failpoints import VARIABLE
+from tests.trainer.inputs import Inputs, run_pretrain, run_sft
+
+PLACES = ["before_save", "in_save", "after_save", "mid_step"]
+ARTIFACT_PLACES = ["artifact.before_commit", "artifact.after_commit"]
+RAY_SECONDS = 300
+
+
+def drive(
+    stage: str, workers: int, store: Path, parents: list[Artifact], kill_at: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ)
+    environment.pop(VARIABLE, None)
+    if kill_at:
+        token = store.with_name(f"{store.name}.token")
+        token.touch()
+        environment[VARIABLE] = f"{kill_at}:{token}"
+    command = [sys.executable, "-m", "tests.trainer.drive", stage, str(workers), str(store)]
+    command += [str(parent.directory) for parent in parents]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=RAY_SECONDS, check=False
+    )
+
+
+def digest_of(done: subprocess.CompletedProcess[str]) -> str:
+    found = re.search(r"^digest (\w+)$", done.stdout, re.MULTILINE)
+    assert found, done.stderr[-3000:]
+    return found[1]
+
+
+def steps_trained(store: Path) -> list[int]:
+    text = (store / "logs" / "stage" / "timings.jsonl").read_text()
+    return [int(n) for n in re.findall(r'"event": "step", "step": (\d+)', text)]
+
+
+@pytest.mark.parametrize("place", [*(f"trainer.pretrain.{p}" for p in PLACES), *ARTIFACT_PLACES])
+def test_killed_driver_of_one_process(inputs: Inputs, base: Artifact, tmp_path: Path, place: str):
+    store = tmp_path / "store"
+    parents = [inputs.tokenizer, inputs.tokens]
+    killed = drive("pretrain", 1, store, parents, kill_at=place)
+    assert killed.returncode == -9, killed.stderr[-2000:]
+    assert digest_of(drive("pretrain", 1, store, parents)) == base.manifest.digest
+
+
+@pytest.fixture(scope="session")
+def two_worker_digest(
+    inputs: Inputs, tmp_path_factory: pytest.TempPathFactory, ray_session: None
+) -> str:
+    made = run_pretrain(inputs, tmp_path_factory.mktemp("undisturbed"), workers=2)
+    return made.manifest.digest
+
+
+def check_killed_worker(inputs: Inputs, tmp_path: Path, place: str, digest: str) -> None:
+    """One of two workers dies at ``place``; Ray starts the group again in the same run."""
+    store = tmp_path / "store"
+    done = drive("pretrain", 2, store, [inputs.tokenizer, inputs.tokens], kill_at=place)
+    assert digest_of(done) == digest
+    assert not (tmp_path / "store.token").exists(), "the failpoint was never reached"
+
+
+def test_killed_worker_at_a_random_place(inputs: Inputs, two_worker_digest: str, tmp_path: Path):
+    place = f"trainer.pretrain.{random.choice(PLACES)}"
+    print("killed at", place)
+    check_killed_worker(inputs, tmp_path, place, two_worker_digest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_killed_worker(inputs: Inputs, two_worker_digest: str, tmp_path: Path, place: str):
+    check_killed_worker(inputs, tmp_path, f"trainer.pretrain.{place}", two_worker_digest)
+
+
+@pytest.mark.slow
+def test_killed_driver_with_workers(inputs: Inputs, two_worker_digest: str, tmp_path: Path):
+    """The driver dies once the first checkpoint stands; its rerun goes on from there."""
+    store = tmp_path / "store"
+    parents = [inputs.tokenizer, inputs.tokens]
+    command = [sys.executable, "-m", "tests.trainer.drive", "pretrain", "2", str(store)]
+    driver = subprocess.Popen(
+        [*command, *(str(p.directory) for p in parents)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(store.glob("checkpoint/*/work/state/step-*.json")):
+        assert driver.poll() is None, "the driver ended before a checkpoint"
+    driver.kill()
+    driver.wait()
+    assert digest_of(drive("pretrain", 2, store, parents)) == two_worker_digest
+    assert steps_trained(store).count(1) == 1, "it trained from the start again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place", [*(f"trainer.sft.{p}" for p in PLACES), "unit.render.before_publish"]
+)
+def test_killed_tuning(inputs: Inputs, base: Artifact, tmp_path: Path, place: str):
+    parents = [base, inputs.conversations]
+    undisturbed = run_sft(base, inputs.conversations, tmp_path / "undisturbed", workers=1)
+    store = tmp_path / "store"
+    assert drive("sft", 1, store, parents, kill_at=place).returncode == -9
+    assert digest_of(drive("sft", 1, store, parents)) == undisturbed.manifest.digest
