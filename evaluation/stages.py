@@ -1,6 +1,8 @@
 """The stages of this room, as recipes name them."""
 
 from clusters.stage import Input, Stage
+from evaluation.report.build import ReportConfig
+from evaluation.report.build import run as report
 from evaluation.run import RunConfig, external, requires, run
 
 STAGES = [
@@ -17,5 +19,20 @@ STAGES = [
         },
         external=external,
         requires=requires,
+    ),
+    Stage(
+        name="evaluation.report",
+        config=ReportConfig,
+        output="report",
+        run=report,
+        inputs={
+            "corpus": Input(("corpus",)),
+            "tokens": Input(("tokens",)),
+            "checkpoints": Input(("checkpoint",), many=True),
+            "quantized": Input(("quantized",), many=True, optional=True),
+            "scores": Input(("scores",)),
+            "trajectories": Input(("trajectories",), optional=True),
+        },
+        needs_ray=False,
     ),
 ]

@@ -1,0 +1,1 @@
+"""Benchmark files that ship; ``evaluation.benchmark`` reads them."""
