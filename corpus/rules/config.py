@@ -30,7 +30,7 @@ class GopherQualityConfig(StageConfig):
     max_mean_word_length: float = Field(default=10.0, gt=0)
     """Highest mean word length, in characters."""
     max_symbol_ratio: float = Field(default=0.1, ge=0)
-    """Most ``#`` or ellipses per word."""
+    """Most hash signs (``##`` counts as one) or ellipses per word."""
     max_bullet_lines: float = Field(default=0.9, ge=0, le=1)
     """Largest share of lines that start with a bullet."""
     max_ellipsis_lines: float = Field(default=0.3, ge=0, le=1)

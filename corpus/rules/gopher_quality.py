@@ -1,10 +1,13 @@
 """Gopher's quality rules (arXiv:2112.11446, A1.1)."""
 
+import re
+
 from corpus.rules.config import GopherQualityConfig
 from corpus.rules.verdict import Rejection
 
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 _BULLETS = ("-", "*", "•", "●", "○", "■", "▪", "‣", "·", "\u2013")
+_HASHES = re.compile("#+")
 _ELLIPSES = ("...", "…")
 
 
@@ -30,7 +33,7 @@ def _by_length(words: list[str], config: GopherQualityConfig) -> Rejection | Non
 
 
 def _by_words(text: str, words: list[str], config: GopherQualityConfig) -> Rejection | None:
-    hashes = text.count("#") / len(words)
+    hashes = len(_HASHES.findall(text)) / len(words)
     if hashes > config.max_symbol_ratio:
         return Rejection("too_many_hashes", hashes)
     ellipses = (text.count("...") + text.count("…")) / len(words)

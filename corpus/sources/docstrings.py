@@ -25,8 +25,11 @@ _Entry = tuple[str, str]
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def module_document(name: str, source: bytes) -> str:
-    """The document of module ``name``; empty where nothing in it has a docstring.
+def module_document(name: str, source: bytes) -> tuple[str, str]:
+    """The document of module ``name``, and its docstrings alone, without our headings.
+
+    Both are empty where nothing in the module has a docstring. A docstring that stood
+    before in the module (an async twin's, say) is left out with its heading.
 
     Raises:
         SyntaxError, ValueError, RecursionError: the source cannot be parsed.
@@ -34,12 +37,16 @@ def module_document(name: str, source: bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's strings
         tree = ast.parse(source)
-    parts = []
-    doc = _docstring(tree)
-    if doc:
-        parts.append(doc)
-    parts += [f"## {heading}\n\n{text}" for heading, text in _entries(tree.body, name)]
-    return "\n\n".join([f"# {name}", *parts]) + "\n" if parts else ""
+    module = _docstring(tree)
+    entries: dict[str, str] = {}
+    for heading, doc in _entries(tree.body, name):
+        entries.setdefault(doc, heading)
+    docs = [module, *entries] if module else list(entries)
+    if not docs:
+        return "", ""
+    parts = [f"# {name}", *docs[: bool(module)]]
+    parts += [f"## {heading}\n\n{doc}" for doc, heading in entries.items()]
+    return "\n\n".join(parts) + "\n", "\n\n".join(docs) + "\n"
 
 
 def _entries(body: list[ast.stmt], prefix: str, in_class: bool = False) -> Iterator[_Entry]:

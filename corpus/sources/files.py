@@ -30,7 +30,8 @@ def list_files(source: FilesSource, key: str) -> list[ShardFile]:
         base = path
     else:
         found = [Path(p) for p in glob.glob(source.path, recursive=True)]
-        base = Path(source.path[: _first_wildcard(source.path)]).parent
+        fixed = source.path[: _first_wildcard(source.path)]
+        base = Path(fixed[: fixed.rfind("/") + 1])
     found = [p for p in found if p.is_file()]
     if not found:
         raise ConfigError(

@@ -1,11 +1,11 @@
 """JSON Lines: plain, gzip or Zstandard."""
 
 import gzip
-import io
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import zstandard
 
@@ -14,7 +14,8 @@ from corpus.sources.fields import record_of
 from corpus.sources.keys import ContentKeys
 from corpus.sources.record import BadRecord, Record, ShardFile
 
-STREAM_ERRORS = (OSError, EOFError, zstandard.ZstdError)
+STREAM_ERRORS = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+_CHUNK = 1 << 20
 
 
 def read_jsonl(source: FilesSource, file: ShardFile) -> Iterator[Record | BadRecord]:
@@ -51,13 +52,37 @@ def _parse(
 
 
 @contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
+def _open(path: str) -> Iterator[Iterable[bytes]]:
     with open(path, "rb") as raw:
         if path.endswith(".zst"):
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            yield cast(BinaryIO, io.BufferedReader(reader, 1 << 20))
+            yield _zstd_lines(raw)
         elif path.endswith(".gz"):
             with gzip.open(raw) as unpacked:
-                yield cast(BinaryIO, unpacked)
+                yield unpacked
         else:
             yield raw
+
+
+def _zstd_lines(raw: BinaryIO) -> Iterator[bytes]:
+    """Lines of all frames. Raises EOFError where a frame is cut short.
+
+    zstandard's own stream reader takes a cut frame for the end of the file.
+    """
+    rest = b""
+    for piece in _zstd_pieces(raw):
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _zstd_pieces(raw: BinaryIO) -> Iterator[bytes]:
+    frame = None
+    while chunk := raw.read(_CHUNK):
+        while chunk:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(chunk)
+            chunk = frame.unused_data
+            frame = None if frame.eof else frame
+    if frame is not None:
+        raise EOFError("the last zstd frame is cut short")

@@ -13,6 +13,7 @@ from pathlib import Path
 from clusters.config import ConfigError, nearest
 from contracts.manifest import ExternalInput, canonical_json, hash_bytes, hash_file
 from corpus.config import PythonDocsSource
+from corpus.extract.markup import readable
 from corpus.sources.docstrings import module_document
 from corpus.sources.record import BadRecord, Record, ShardFile
 from corpus.sources.text import document
@@ -86,7 +87,7 @@ def _module(file: ShardFile) -> Record | BadRecord | None:
     name = re.sub(r"(/__init__)?\.py$", "", file.name).replace("/", ".")
     id_ = f"{file.package}/{name}"
     try:
-        text = module_document(name, Path(file.path).read_bytes())
+        text, docstrings = module_document(name, Path(file.path).read_bytes())
     except OSError as error:
         reason = f"unreadable: {error.strerror}"
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -94,7 +95,9 @@ def _module(file: ShardFile) -> Record | BadRecord | None:
     else:
         if not text:
             return None
-        return Record(id=id_, key=id_, source=DOCSTRINGS, text=text, url=file.url)
+        return Record(
+            id=id_, key=id_, source=DOCSTRINGS, text=text, judged=docstrings, url=file.url
+        )
     return BadRecord(id=id_, key=id_, source=DOCSTRINGS, reason=reason)
 
 
@@ -111,7 +114,7 @@ def _readme(file: ShardFile) -> Record | BadRecord | None:
     else:
         if not text.strip():
             return None
-        return Record(id=id_, key=id_, source=DOCS, text=text, url=file.url)
+        return Record(id=id_, key=id_, source=DOCS, text=readable(text), url=file.url)
     return BadRecord(id=id_, key=id_, source=DOCS, reason=reason)
 
 

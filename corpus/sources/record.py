@@ -18,6 +18,8 @@ class Record:
     url: str | None = None
     html: bytes | None = None
     """The page, where the text must still be extracted from it."""
+    judged: str | None = None
+    """What the rules judge, where the reader added lines of its own to ``text``."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corpus.config import FilesSource
+from corpus.extract.markup import readable
 from corpus.sources.record import BadRecord, Record, ShardFile
 
 
@@ -20,6 +21,8 @@ def document(source: str, file: ShardFile, id_: str | None = None) -> Record | B
         if file.name.lower().endswith((".html", ".htm")):
             return Record(id=id_, key=id_, source=source, html=raw, url=file.url)
         text = raw.decode("utf-8-sig")
+        if file.name.lower().endswith((".md", ".rst")):
+            text = readable(text)
     except OSError as error:
         reason = f"unreadable: {error.strerror}"
     except UnicodeDecodeError as error:

@@ -151,7 +151,8 @@ class _Reader:
         return language, score
 
     def _rules(self, record: Record, text: str, language: str, size: int) -> None:
-        verdict = judge(record.id, record.source, text, self.config.rules)
+        judged = text if record.judged is None else normalise(record.judged)
+        verdict = judge(record.id, record.source, judged, self.config.rules)
         if verdict is None:
             return
         rule, rejection = verdict
