@@ -88,6 +88,8 @@ def play(assignment: Assignment, policy: Policy, units: Units, max_turns: int) -
     """Play one episode and publish its unit; returns timings, which no data file holds."""
     started = time.perf_counter()
     key, problem = assignment.key, assignment.problem
+    if units.record(assignment.unit) is not None:  # a try that died after it published
+        return {"episode_id": key.episode_id, "seconds": 0.0, "tool_ms": []}
     with units.start(assignment.unit) as unit:
         steps = []
         question = [Message(role="user", content=problem.question)]
@@ -137,6 +139,7 @@ def play_all(
                     for other in running:
                         ray.cancel(other, force=True)
                     raise RolloutError(_failure(one, config.attempts, error)) from error
+                failpoint("agents.rollout.episode_done")
                 bar.advance()
                 yield timing
 

@@ -8,6 +8,7 @@ from clusters.artifact import Artifact
 from clusters.config import StageConfig
 from clusters.execute import run_stage
 from clusters.stage import Stage, StageContext
+from tests.agents.rollout_driver import roll_out
 from tests.serving.conftest import make_model
 
 
@@ -27,3 +28,11 @@ def random_checkpoint(store: Path, seed: int) -> Artifact:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return random_checkpoint(tmp_path_factory.mktemp("checkpoint"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def played(
+    ray_session: None, checkpoint: Artifact, tmp_path_factory: pytest.TempPathFactory
+) -> Artifact:
+    """An undisturbed rollout of it."""
+    return roll_out(checkpoint, tmp_path_factory.mktemp("rollout"))
