@@ -4,6 +4,7 @@ Core: ``write_shards``, one group of document parts to one shard per split and d
 Shell: ``run``, the stage ``corpus.tokens``, which spreads the groups over Ray tasks.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def run(context: StageContext) -> dict[str, Any]:
     made = [entry for unit in stats for entry in unit["shards"]]
     if not any(entry["split"] == TRAIN for entry in made):
         raise CorpusError(f"{corpus.directory}: no train documents, so no tokens")
+    failpoint("corpus.tokens.before_stores")
     for split in SPLITS:
         path = context.out.path(f"tokens/{split}/{STORE_NAME}")
         write_meta(path, _meta(folder, [e["shard"] for e in made if e["split"] == split]))
@@ -126,6 +128,8 @@ def run(context: StageContext) -> dict[str, Any]:
 
 
 def _tokenise(unit: Unit, name: str, groups: dict[str, Group], folder: Path) -> None:
+    # One thread per task: Ray runs as many tasks as there are CPUs.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     write_shards(unit, groups[name], folder)
 
 

@@ -13,7 +13,7 @@ _ROLE = re.compile(r":(?:[a-z]+:)+`([^`]*)`")  # :class:`x`, :py:func:`~a.b`
 _TARGET = re.compile(r"^!?~?(?:([^<]*\S)\s*<[^>]+>|(.*))$", re.DOTALL)  # `text <target>`
 _QUOTED = re.compile(r"`+([^`]+)`+(?:_{1,2})?")
 _STRESSED = re.compile(r"(?<![\w*])\*{1,2}(\w[^*]*?)\*{1,2}(?![\w*])")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[])")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[@:])")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|Eq|Fig|[A-Z]))\.$")
 _STARTS_LIKE_TEXT = re.compile(r"[A-Za-z`\"'(]")
 _CALL = re.compile(r"^[\w.]+\(")  # a signature repeated as the first line

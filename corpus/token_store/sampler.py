@@ -103,7 +103,9 @@ class Sampler:
                 f"{store.root}: no shard holds {sequence_length + 1} tokens; "
                 "take a shorter sequence or more text"
             )
-        self.schedule: Schedule = schedule or [(0, proportional_weights(sizes))]
+        if schedule is None:
+            schedule = [(0, proportional_weights(sizes))]
+        self.schedule = schedule
         self._mixture = Mixture(store.domains, self.schedule)
         for from_k, weights in self.schedule:
             for name, weight in weights.items():

@@ -44,6 +44,7 @@ def test_text_without_entries(text: str) -> None:
     [
         ("Return the mean.\n\nMore.", "Return the mean."),
         ("Return the\nmean of it", "Return the mean of it."),
+        ("Print it. @param x: a file", "Print it."),
         ("Is it done? Yes.", "Is it done?"),
         ("Version 1.5 of it. Next.", "Version 1.5 of it."),
         ("Parse :class:`the text <a.b>` now.", "Parse the text now."),

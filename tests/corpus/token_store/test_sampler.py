@@ -197,6 +197,8 @@ def test_wrong_schedules_are_named(schedule: list, message: str) -> None:
 def test_a_weight_on_a_domain_without_windows_is_an_error(tmp_path: Path) -> None:
     store = write_store(tmp_path, [("a", [[1] * 40]), ("b", [[1]])])
     assert Sampler(store, 8, seed=0).locate(3).domain == "a"
+    with pytest.raises(ValueError, match="start at sample 0"):
+        Sampler(store, 8, seed=0, schedule=[])
     with pytest.raises(ValueError, match="b: no shard of it holds 9 tokens"):
         Sampler(store, 8, seed=0, schedule=[(0, {"a": 1, "b": 1})])
 
