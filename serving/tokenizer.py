@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clusters.artifact import ArtifactError
 from contracts.conversation import Message
 from serving.toolcalls import parse_message
 
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
-_MAX_HELD = 4
-"""Tokens held back for an unfinished character: UTF-8 needs at most four bytes."""
+_MAX_STALLED = 4
+"""Tokens that may add no whole character before they are shown as they are: UTF-8 has
+at most four bytes to a character."""
 
 
-class TokenizerError(Exception):
+class TokenizerError(ArtifactError):
     """A tokenizer is missing or broken, or has no chat template; says which."""
 
 
@@ -112,14 +114,19 @@ class Detokenizer:
         self._shown: list[int] = []
         """The last ids shown: a token's text may depend on the one before it."""
         self._held: list[int] = []
+        self._settled = 0
+        self._stalled = 0
 
     def feed(self, token_id: int) -> str:
-        """Text that this id completes; empty while a character is unfinished."""
+        """Text that is whole now; empty while its last character is unfinished."""
         self._held.append(token_id)
         text = self._text()
-        if text.endswith("\ufffd") and len(self._held) < _MAX_HELD:
-            return ""
-        return self._show(text)
+        if not text.endswith("\ufffd"):
+            return self._show(text)
+        settled = len(text.rstrip("\ufffd"))
+        self._stalled = 1 if settled > self._settled else self._stalled + 1
+        self._settled = settled
+        return "" if self._stalled < _MAX_STALLED else self._show(text)
 
     def finish(self) -> str:
         """What is still held back when no more ids come."""
@@ -132,5 +139,5 @@ class Detokenizer:
     def _show(self, text: str) -> str:
         if self._held:
             self._shown = self._held
-        self._held = []
+        self._held, self._settled, self._stalled = [], 0, 0
         return text

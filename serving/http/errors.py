@@ -63,3 +63,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(ApiError(error.status_code, str(error.detail)).body, error.status_code)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, error: Exception) -> JSONResponse:
+        message = f"{type(error).__name__} in the endpoint; its log says more"
+        return JSONResponse(ApiError(500, message, kind="server_error").body, 500)

@@ -1,0 +1,294 @@
+import asyncio
+import json
+import time
+from collections.abc import Callable
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+
+from contracts.conversation import Message
+from contracts.engine import Engine, EngineError, EngineRequest, SamplingParams
+from serving.client import Client, Endpoint
+from serving.testing import ScriptedEngine
+from serving.tokenizer import ChatTokenizer
+from tests.serving.http.conftest import KEY
+
+HELLO = [{"role": "user", "content": "quick brown fox"}]
+CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "1+2"}}</tool_call>'
+
+
+def scripted(tokenizer: ChatTokenizer, text: str) -> ScriptedEngine:
+    """Says ``text`` and the end-of-turn token, whatever it is asked."""
+    ids = [*tokenizer.encode(text), *tokenizer.encode("<|im_end|>")]
+    return ScriptedEngine(
+        lambda prompt, request: ids,
+        lambda context, continuation: [0.0] * len(continuation),
+        vocab_size=tokenizer.vocab_size,
+    )
+
+
+def test_models(client: OpenAI, engine: Engine) -> None:
+    (model,) = client.models.list()
+    assert model.id == "tiny"
+    assert model.root == engine.model_digest
+    assert model.max_model_len == 256
+
+
+def test_chat_is_what_the_engine_says(
+    client: OpenAI, engine: Engine, tokenizer: ChatTokenizer
+) -> None:
+    reply = client.chat.completions.create(
+        model="tiny",
+        messages=HELLO,
+        max_tokens=12,
+        temperature=0,
+        seed=5,
+        logprobs=True,
+        extra_body={"return_token_ids": True},
+    )
+    prompt = tokenizer.render([Message(**HELLO[0])])
+    assert reply.prompt_token_ids == prompt
+    sampling = SamplingParams(max_tokens=12, stop_token_ids=tokenizer.stop_ids)
+
+    async def ask() -> list[tuple[int, float]]:
+        stream = engine.submit(EngineRequest("direct", tuple(prompt), sampling))
+        return [p async for c in stream for p in zip(c.token_ids, c.logprobs, strict=True)]
+
+    pairs = asyncio.run(ask())
+    (choice,) = reply.choices
+    assert choice.token_ids == [token for token, _ in pairs]
+    assert [e.logprob for e in choice.logprobs.content] == [logprob for _, logprob in pairs]
+    assert reply.system_fingerprint == engine.model_digest
+    assert reply.usage.prompt_tokens == len(prompt)
+    assert reply.usage.completion_tokens == len(pairs)
+    assert choice.policy_version == 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.1])
+def test_streamed_equals_whole(client: OpenAI, temperature: float) -> None:
+    arguments = dict(
+        model="tiny",
+        messages=HELLO,
+        max_tokens=40,
+        temperature=temperature,
+        seed=9,
+        n=3,
+        logprobs=True,
+        extra_body={"return_token_ids": True},
+    )
+    whole = client.chat.completions.create(**arguments)
+    texts, ids, logprobs, finish = {}, {}, {}, {}
+    usage = None
+    for event in client.chat.completions.create(
+        **arguments, stream=True, stream_options={"include_usage": True}
+    ):
+        usage = event.usage or usage
+        for choice in event.choices:
+            i = choice.index
+            texts[i] = texts.get(i, "") + (choice.delta.content or "")
+            ids[i] = ids.get(i, []) + choice.token_ids
+            logprobs[i] = logprobs.get(i, []) + [e.logprob for e in choice.logprobs.content]
+            finish[i] = choice.finish_reason or finish.get(i)
+    for choice in whole.choices:
+        assert texts[choice.index] == (choice.message.content or "")
+        assert ids[choice.index] == choice.token_ids
+        assert logprobs[choice.index] == [e.logprob for e in choice.logprobs.content]
+        assert finish[choice.index] == choice.finish_reason
+    assert usage == whole.usage
+    assert len({tuple(v) for v in ids.values()}) == (1 if temperature == 0 else 3)
+
+
+def test_completions(client: OpenAI, tokenizer: ChatTokenizer) -> None:
+    arguments = dict(
+        model="tiny",
+        max_tokens=9,
+        temperature=0.8,
+        seed=3,
+        logprobs=1,
+        extra_body={"return_token_ids": True},
+    )
+    text = "lazy dog"
+    whole = client.completions.create(prompt=[text, text], **arguments)
+    as_ids = client.completions.create(prompt=tokenizer.encode(text), **arguments)
+    first, second = whole.choices
+    assert first.token_ids == second.token_ids == as_ids.choices[0].token_ids
+    assert first.prompt_token_ids == tokenizer.encode(text)
+    assert first.text == tokenizer.decode(first.token_ids)
+    assert len(first.logprobs.token_logprobs) == 9
+    streamed = list(client.completions.create(prompt=text, stream=True, **arguments))
+    assert "".join(c.choices[0].text for c in streamed) == first.text
+    offsets = [o for c in streamed for o in c.choices[0].logprobs.text_offset]
+    assert offsets == first.logprobs.text_offset
+
+
+def test_stop_strings(serve: Callable[..., OpenAI], tokenizer: ChatTokenizer) -> None:
+    client = serve(scripted(tokenizer, "one two STOP three"))
+    for stop in ("STOP", ["nowhere", "o ST"]):
+        reply = client.chat.completions.create(model="tiny", messages=HELLO, stop=stop)
+        wanted = "one two " if stop == "STOP" else "one tw"
+        assert reply.choices[0].message.content == wanted
+        assert reply.choices[0].finish_reason == "stop"
+        events = client.chat.completions.create(
+            model="tiny", messages=HELLO, stop=stop, stream=True
+        )
+        assert "".join(e.choices[0].delta.content or "" for e in events) == wanted
+
+
+def test_tool_calls(serve: Callable[..., OpenAI], tokenizer: ChatTokenizer) -> None:
+    client = serve(scripted(tokenizer, f"let me see {CALL}"))
+    reply = client.chat.completions.create(model="tiny", messages=HELLO)
+    (choice,) = reply.choices
+    (call,) = choice.message.tool_calls
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "let me see "
+    assert call.function.name == "calculator"
+    assert json.loads(call.function.arguments) == {"expression": "1+2"}
+    content, calls, finish = "", [], None
+    for event in client.chat.completions.create(model="tiny", messages=HELLO, stream=True):
+        delta = event.choices[0].delta
+        content += delta.content or ""
+        calls += delta.tool_calls or []
+        finish = event.choices[0].finish_reason or finish
+    assert (content, finish) == ("let me see ", "tool_calls")
+    assert [(c.index, c.id, c.function.arguments) for c in calls] == [
+        (0, call.id, call.function.arguments)
+    ]
+
+
+def test_malformed_tool_call_is_text(
+    serve: Callable[..., OpenAI], tokenizer: ChatTokenizer
+) -> None:
+    broken = '<tool_call>{"name": calculator}</tool_call> and <tool_call>{"name"'
+    client = serve(scripted(tokenizer, broken))
+    choice = client.chat.completions.create(model="tiny", messages=HELLO).choices[0]
+    assert choice.message.content == broken
+    assert choice.message.tool_calls is None
+    events = client.chat.completions.create(model="tiny", messages=HELLO, stream=True)
+    assert "".join(e.choices[0].delta.content or "" for e in events) == broken
+
+
+def test_tools_reach_the_prompt(client: OpenAI) -> None:
+    tool = {
+        "type": "function",
+        "function": {"name": "adder", "description": "Adds.", "parameters": {"properties": {}}},
+    }
+    sizes = [
+        client.chat.completions.create(
+            model="tiny", messages=HELLO, max_tokens=1, **extra
+        ).usage.prompt_tokens
+        for extra in ({}, {"tools": [tool]}, {"tools": [tool], "tool_choice": "none"})
+    ]
+    assert sizes[1] > sizes[0] == sizes[2]
+
+
+def test_wrong_key(url: str) -> None:
+    for key in ("sk-wrong", "naïve", "x" * 5000):
+        answer = httpx.get(f"{url}/models", headers={"Authorization": f"Bearer {key}".encode()})
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert httpx.get(f"{url}/models").status_code == 401
+    with pytest.raises(openai.AuthenticationError):
+        OpenAI(base_url=url, api_key="no", max_retries=0).models.list()
+    assert httpx.get(f"{url.removesuffix('/v1')}/health").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"temperature": -1}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1000}, "context"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "user", "content": "word " * 500}]}, "context"),
+        ({"messages": [*HELLO, {"role": "system", "content": "x"}]}, "system"),
+        ({"n": 0}, "n"),
+        ({"top_logprobs": 3, "logprobs": True}, "top_logprobs"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"extra_body": {"nonsense": 1}}, "nonsense"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_bad_parameters(client: OpenAI, change: dict, says: str, stream: bool) -> None:
+    arguments = {"model": "tiny", "messages": HELLO, "stream": stream, **change}
+    with pytest.raises(openai.BadRequestError, match=says) as caught:
+        client.chat.completions.create(**arguments)
+    assert set(caught.value.body) == {"message", "type", "param", "code"}
+
+
+def test_bad_body_and_unknown_route(url: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    answer = httpx.post(f"{url}/chat/completions", headers=headers, content=b"{broken")
+    assert answer.status_code == 400
+    assert "error" in answer.json()
+    assert httpx.get(f"{url}/nothing", headers=headers).json()["error"]["type"]
+    bad_ids = {"model": "tiny", "prompt": [10**6]}
+    answer = httpx.post(f"{url}/completions", headers=headers, json=bad_ids)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_token"
+
+
+def test_unknown_model(client: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="tiny"):
+        client.chat.completions.create(model="huge", messages=HELLO)
+
+
+def test_queue_full(serve: Callable[..., OpenAI], engine: Engine) -> None:
+    client = serve(engine, max_sequences=2)
+    with pytest.raises(openai.RateLimitError, match="try again"):
+        client.chat.completions.create(model="tiny", messages=HELLO, n=3, max_tokens=2)
+    reply = client.chat.completions.create(model="tiny", messages=HELLO, n=2, max_tokens=2)
+    assert len(reply.choices) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_hangs_up_aborts(url: str, engine: Engine, stream: bool) -> None:
+    body = {"model": "tiny", "prompt": [7], "max_tokens": 255, "n": 40, "stream": stream, "seed": 1}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    before = engine.stats().tokens_generated
+    if stream:
+        with httpx.stream("POST", f"{url}/completions", headers=headers, json=body) as answer:
+            next(answer.iter_lines())
+    else:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/completions", headers=headers, json=body, timeout=0.2)
+    wait_until(lambda: engine.stats().running + engine.stats().waiting == 0)
+    assert engine.stats().tokens_generated - before < 40 * 255 / 2
+
+
+def wait_until(done: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_engine_failure_is_not_retried(
+    serve: Callable[..., OpenAI], tokenizer: ChatTokenizer
+) -> None:
+    asked = []
+
+    def fail(prompt: object, request: object) -> list[int]:
+        asked.append(1)
+        raise EngineError("out of ideas")
+
+    engine = ScriptedEngine(fail, lambda c, x: [], vocab_size=tokenizer.vocab_size)
+    client = serve(engine).with_options(max_retries=3)
+    with pytest.raises(openai.InternalServerError, match="out of ideas"):
+        client.chat.completions.create(model="tiny", messages=HELLO)
+    assert len(asked) == 1
+
+
+def test_score_route_and_client(url: str, engine: Engine, tokenizer: ChatTokenizer) -> None:
+    client = Client(Endpoint(url, KEY, "tiny"))
+    texts = ["lazy", "dog", "日本"]
+    got = client.score("the quick", texts)
+    want = asyncio.run(
+        engine.score(tokenizer.encode("the quick"), [tokenizer.encode(t) for t in texts])
+    )
+    assert got == want
+    alone = asyncio.run(engine.score([5], [[7, 8]]))[0]
+    assert client.score([5], [[6], [7, 8]])[1].logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+    client.close()
