@@ -117,27 +117,36 @@ class Figure:
 
 
 @contextmanager
-def open_database(url: str) -> Iterator[Engine]:
-    """Connect, making the table and an SQLite file's folder where they are missing.
+def open_database(url: str, *, create: bool = True) -> Iterator[Engine]:
+    """Connect; with ``create``, make the tables and an SQLite file's folder where missing.
 
     Raises:
-        ConfigError: the URL is malformed or nothing answers there.
+        ConfigError: the URL is malformed, nothing answers there, or there are no scores
+            and ``create`` is false.
     """
     try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed)
-        METADATA.create_all(engine)
+        engine = _connect(url, create)
     except (ArgumentError, ImportError, OSError, SQLAlchemyError) as error:
         raise ConfigError(
             f"scores database {_hidden(url)}: cannot be opened: {error}; "
-            "give an SQLAlchemy URL such as sqlite:///scores.db"
+            "give an SQLAlchemy URL such as sqlite:///store/scores.db"
         ) from error
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def _connect(url: str, create: bool) -> Engine:
+    parsed = make_url(url)
+    file = parsed.database if parsed.get_backend_name() == "sqlite" else None
+    if file and file != ":memory:":
+        if not create and not Path(file).is_file():
+            raise FileNotFoundError(f"no file {file}")
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed)
+    METADATA.create_all(engine)
+    return engine
 
 
 def insert(engine: Engine, origin: Origin, summary: Summary, rows: Iterable[Score]) -> int:

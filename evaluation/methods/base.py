@@ -54,6 +54,8 @@ class Metric:
 class Method(ABC, Generic[B, S]):
     """A way of measuring. Stateless: everything it needs is handed in."""
 
+    sample_type: type[S]
+    """Class of its samples, to read ``samples.jsonl`` with."""
     needs: frozenset[Capability]
     """What the engine must be able to do."""
     controlled: bool = True

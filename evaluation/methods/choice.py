@@ -26,6 +26,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 class ChoiceMethod(Method[ChoiceBenchmark, ChoiceSample]):
     """Scores every option as the assistant's answer and takes the likeliest."""
 
+    sample_type = ChoiceSample
     needs = frozenset({Capability.SCORE})
 
     def draw(self, benchmark: ChoiceBenchmark, sources: Sources) -> list[ChoiceSample]:

@@ -24,6 +24,7 @@ from serving.tokenizer import ChatTokenizer
 class LossMethod(Method[LossBenchmark, WindowSample]):
     """Scores windows that never cross a document; the first token is context only."""
 
+    sample_type = WindowSample
     needs = frozenset({Capability.SCORE})
     controlled = False
 

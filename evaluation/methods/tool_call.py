@@ -26,6 +26,7 @@ from serving.tokenizer import ChatTokenizer
 class ToolCallMethod(Method[ToolCallBenchmark, ProblemSample]):
     """Asks for a sum with the calculator at hand; right is the call that adds both operands."""
 
+    sample_type = ProblemSample
     needs = frozenset({Capability.IDS})
 
     def draw(self, benchmark: ToolCallBenchmark, sources: Sources) -> list[ProblemSample]:

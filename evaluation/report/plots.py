@@ -65,11 +65,11 @@ def curves(one: Curves, unigram: float | None) -> Plot:
             steps, losses = zip(*points, strict=True)
             axes.plot(steps, losses, color=colour, marker="o", ms=3.5, label=f"held out: {domain}")
         _line(axes, untrained, "before training", ":")
-        _line(axes, unigram, "unigram model", "--")
+        _line(axes, unigram, "unigram", "--")
         axes.set_xlabel("step")
         axes.set_ylabel("loss, nats per token")
         axes.set_ylim(bottom=0)
-        axes.legend(ncols=2, loc="upper right")
+        axes.figure.legend(loc="outside upper center", ncols=3)
 
     last = one.mean_validation(-1)
     alt = f"Loss curves of {one.label} over {len(one.train)} steps."
@@ -153,7 +153,7 @@ def _row(result: Result) -> str:
 
 def _line(axes: Axes, height: float | None, label: str, style: str) -> None:
     if height is not None:
-        axes.axhline(height, color=COLOURS[1], ls=style, lw=1.2, label=f"{label} {height:.2f}")
+        axes.axhline(height, color=COLOURS[4], ls=style, lw=1.2, label=f"{label} {height:.2f}")
 
 
 def _points(
