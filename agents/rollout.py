@@ -50,7 +50,7 @@ class RolloutConfig(StageConfig):
     """Tokens of one reply."""
     temperature: float = Field(0.0, ge=0.0, le=2.0)
     """0 is greedy; above it, each turn has its own seed."""
-    concurrency: int = execution(8, ge=1, le=1024)
+    concurrency: int = execution(4, ge=1, le=1024)
     """Episodes in flight."""
     attempts: int = execution(3, ge=1, le=100)
     """Tries of one episode before the stage gives up."""

@@ -75,12 +75,17 @@ def step_lines(
     """One step as lines of text, what is absent left out."""
     lines = [f"  step {index}: {status}"]
     if said:
-        lines.append(f"    says:   {said}")
+        lines.append(f"    says:   {_one_line(said)}")
     if call:
-        lines.append(f"    calls:  {call[0]} {call[1]}")
+        lines.append(f"    calls:  {_one_line(f'{call[0]} {call[1]}')}")
     if result is not None:
-        lines.append(f"    result: {result}")
+        lines.append(f"    result: {_one_line(result)}")
     return lines
+
+
+def _one_line(text: str) -> str:
+    """Line ends and control characters spelled out: a model may write any."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

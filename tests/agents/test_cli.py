@@ -9,7 +9,7 @@ from agents.demonstrate import Expert
 from agents.episode import turns
 from agents.protocols.react import react
 from agents.rollout import RolloutConfig, assignments
-from agents.show import episode_lines, read_episodes
+from agents.show import episode_lines, read_episodes, step_lines
 from agents.summary import summarise
 from agents.tools.registry import TOOLS
 from clusters.artifact import Artifact, ArtifactError, ArtifactWriter
@@ -98,3 +98,9 @@ def test_a_refused_episode_is_shown_with_its_reason() -> None:
         "    result: too long",
         "  reward: 0",
     ]
+
+
+def test_what_a_model_writes_cannot_move_the_cursor() -> None:
+    said = "one\ntwo\x1b[2J 加"
+    (_, line) = step_lines(0, "final", said, None, None)
+    assert line == r"    says:   one\ntwo\x1b[2J 加"

@@ -41,7 +41,7 @@ def drive(checkpoint: Artifact, store: Path, failpoint: str) -> subprocess.Compl
     command = [sys.executable, "-m", "tests.agents.rollout_driver", checkpoint.directory, store]
     environment = os.environ | {VARIABLE: f"{failpoint}:{token}"}
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, env=environment, capture_output=True, text=True, timeout=400, check=False
     )
     assert not token.exists(), f"{failpoint} was never reached: {done.stderr[-2000:]}"
     return done
@@ -116,7 +116,7 @@ def test_a_dead_endpoint_and_another_concurrency_change_nothing(
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 400
     while not what():
         assert time.monotonic() < end
         time.sleep(0.005)
