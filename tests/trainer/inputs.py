@@ -48,9 +48,7 @@ class Inputs:
 
 def sentences(seed: int, count: int) -> list[str]:
     chance = random.Random(seed)
-    return [
-        " ".join(chance.choices(WORDS, k=chance.randint(5, 60))) + "." for _ in range(count)
-    ]
+    return [" ".join(chance.choices(WORDS, k=chance.randint(5, 60))) + "." for _ in range(count)]
 
 
 def conversation(index: int, a: int, b: int) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from corpus.token_store import TokenStore
+from tests.trainer.inputs import Inputs
+from trainer.data.tokens import TokenRows, document_row, unigram_loss
+from trainer.losses.cross_entropy import IGNORE
+
+
+@pytest.fixture
+def stores(inputs: Inputs) -> tuple[TokenStore, TokenStore]:
+    root = inputs.tokens.path("tokens")
+    return TokenStore.open(root / "train"), TokenStore.open(root / "validation")
+
+
+def test_a_window_predicts_inside_documents_only():
+    tokens = np.arange(10, 19, dtype=np.uint16)
+    row = document_row(tokens, np.array([0, 3, 7, 8], np.int32))
+    assert row.inputs.tolist() == list(range(10, 18))
+    assert row.labels.tolist() == [11, 12, IGNORE, 14, 15, 16, IGNORE, 18]
+    assert row.segments.tolist() == [0, 0, 0, 1, 1, 1, 1, 2]
+
+
+def test_training_rows_are_the_stores_samples(stores):
+    train, validation = stores
+    rows = TokenRows(train, validation, sequence_length=32, seed=5, validation_rows=3)
+    eos = train.meta.eos_id
+    for k in (0, 7, 100):
+        row = rows.row(k)
+        assert len(row.inputs) == 32
+        follows = row.labels != IGNORE
+        assert (row.labels[:-1][follows[:-1]] == row.inputs[1:][follows[:-1]]).all()
+        assert (row.inputs[~follows] == eos).all()
+
+
+def test_validation_rows_per_domain_repeat(stores):
+    train, validation = stores
+    rows = TokenRows(train, validation, sequence_length=32, seed=5, validation_rows=3)
+    found = rows.validation()
+    assert list(found) == ["docs", "docstrings"]
+    assert all(len(part) == 3 for part in found.values())
+    again = rows.validation()
+    for domain, part in found.items():
+        for one, other in zip(part, again[domain], strict=True):
+            assert (one.inputs == other.inputs).all()
+    assert TokenRows(train, None, sequence_length=32, seed=5, validation_rows=3).validation() == {}
+
+
+def test_unigram_loss_is_that_of_counting(stores):
+    train, validation = stores
+    found = TokenRows(train, validation, sequence_length=32, seed=5, validation_rows=3)
+    rows = found.validation()["docs"]
+    counts = Counter(dict.fromkeys(range(train.meta.vocab_size), 1))
+    for index, shard in enumerate(train.meta.shards):
+        counts.update(int(t) for t in train.window(index, 0, shard.tokens))
+    total = sum(counts.values())
+    labels = [int(label) for row in rows for label in row.labels if label != IGNORE]
+    wanted = -sum(math.log(counts[label] / total) for label in labels) / len(labels)
+    assert unigram_loss(train, rows) == pytest.approx(wanted, rel=1e-9)

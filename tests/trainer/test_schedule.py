@@ -1,0 +1,32 @@
+import pytest
+
+from trainer.schedule import learning_rate
+
+
+def rates(total: int, warmup: int, ratio: float) -> list[float]:
+    return [
+        learning_rate(s, peak=2.0, warmup_steps=warmup, total_steps=total, final_ratio=ratio)
+        for s in range(total)
+    ]
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(50, 10), (3, 0), (2, 1), (100, 99)])
+def test_rises_to_the_peak_and_falls_to_the_end(total: int, warmup: int):
+    found = rates(total, warmup, 0.1)
+    assert max(found) == pytest.approx(2.0)
+    assert found[:warmup] == sorted(found[:warmup])
+    assert found[warmup:] == sorted(found[warmup:], reverse=True)
+    assert min(found) > 0
+
+
+def test_known_values():
+    found = rates(21, 0, 0.0)
+    assert found[0] == pytest.approx(2.0)
+    assert found[10] == pytest.approx(1.0)
+    assert found[20] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_warmup_longer_than_the_run_only_rises():
+    found = rates(5, 10, 0.1)
+    assert found == sorted(found)
+    assert found[0] == pytest.approx(0.2)

@@ -1,0 +1,195 @@
+"""Whole stages: what they write, what they refuse, and that two workers agree with one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from clusters.artifact import Artifact
+from clusters.config import ConfigError, StageConfig
+from clusters.execute import run_stage
+from clusters.progress import Progress
+from clusters.stage import Stage, StageContext
+from tests.trainer.inputs import Inputs, run_pretrain, run_sft
+from trainer.config import PretrainConfig, SftConfig
+from trainer.sft import TooManyBadConversations
+from trainer.workers import TrainingFailed
+
+
+def metrics(artifact: Artifact) -> list[dict]:
+    return [json.loads(line) for line in artifact.path("metrics.jsonl").read_text().splitlines()]
+
+
+def load(artifact: Artifact):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = artifact.path("model")
+    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def test_plain_transformers_loads_and_generates(base: Artifact):
+    model, tokenizer = load(base)
+    assert sum(p.numel() for p in model.parameters()) == base.manifest.stats["parameters"]
+    chat = [{"role": "user", "content": "sum of the list?"}]
+    prompt = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    out = model.generate(**prompt, max_new_tokens=5, do_sample=False)
+    assert out.shape[1] > prompt["input_ids"].shape[1]
+    stops = {tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|endoftext|>")}
+    assert set(model.generation_config.eos_token_id) == stops
+
+
+def test_the_artifact_tells_its_story(base: Artifact):
+    about = json.loads(base.path("trainer.json").read_text())
+    assert (about["step"], about["samples"], about["world_size"]) == (8, 40, 1)
+    assert about["config"]["model"]["hidden_size"] == 32
+    assert "max_failures" not in about["config"]["parallel"]
+    assert set(about["unigram_loss"]) == {"docs", "docstrings"}
+    lines = metrics(base)
+    assert [line["step"] for line in lines if "validation" in line] == [0, 4, 8]
+    assert base.manifest.stats["validation_last"] == lines[-1]["validation"]
+    assert "seconds" not in base.path("metrics.jsonl").read_text()
+    assert base.verify() == []
+
+
+def test_the_saved_weights_have_the_reported_loss(inputs: Inputs, base: Artifact):
+    """The loss in the metrics is that of the model in the folder, by transformers itself."""
+    from corpus.token_store import TokenStore
+    from trainer.data.tokens import TokenRows
+
+    root = inputs.tokens.path("tokens")
+    train, held = TokenStore.open(root / "train"), TokenStore.open(root / "validation")
+    rows = TokenRows(train, held, sequence_length=48, seed=11, validation_rows=3).validation()
+    model, _ = load(base)
+    total, count = 0.0, 0
+    for row in rows["docs"]:
+        for segment in range(int(row.segments[-1]) + 1):
+            mine = row.segments == segment
+            ids = torch.from_numpy(row.inputs[mine])[None]
+            labels = torch.from_numpy(row.labels[mine])
+            logits = model(ids).logits[0].float()
+            total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            count += int((labels >= 0).sum())
+    assert total / count == pytest.approx(metrics(base)[-1]["validation"]["docs"], rel=5e-3)
+
+
+@pytest.mark.parametrize("zero_stage", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_two_deepspeed_workers_agree_with_one_plain_process(
+    inputs: Inputs, base: Artifact, tmp_path: Path, ray_session: None, zero_stage: int
+):
+    """Same batches in the same order; losses within 0.5 %, gradient norms within 3 %."""
+    parallel = {"workers": 2, "micro_batch": 2, "zero_stage": zero_stage}
+    two = run_pretrain(inputs, tmp_path, workers=2, parallel=parallel)
+    for one, other in zip(metrics(base), metrics(two), strict=True):
+        assert (one["step"], one["samples"]) == (other["step"], other["samples"])
+        if "loss" in one:
+            assert one["loss_tokens"] == other["loss_tokens"]
+            assert one["lr"] == other["lr"]
+            assert other["loss"] == pytest.approx(one["loss"], rel=5e-3)
+            assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=3e-2)
+        else:
+            for domain, loss in one["validation"].items():
+                assert other["validation"][domain] == pytest.approx(loss, rel=5e-3)
+    timings = (tmp_path / "logs" / "stage" / "timings.jsonl").read_text()
+    assert timings.count('"event": "step"') == 8
+
+
+def test_tuning_lowers_the_loss_on_conversations(base: Artifact, inputs: Inputs, tmp_path: Path):
+    tuned = run_sft(base, inputs.conversations, tmp_path, workers=1, epochs=6)
+    stats = tuned.manifest.stats
+    assert stats["conversations"] == 60
+    assert stats["rejected"] == 0
+    assert stats["validation_last"]["arithmetic"] < 0.8 * stats["validation_first"]["arithmetic"]
+    load(tuned)
+    assert tuned.path("rejected.jsonl").read_text() == ""
+    assert [p.role for p in tuned.manifest.parents] == ["base", "conversations"]
+
+
+def spoiled(inputs: Inputs, store: Path, bad_lines: list[str]) -> Artifact:
+    def write(context: StageContext) -> dict:
+        good = inputs.conversations.path("conversations.jsonl").read_text()
+        context.out.path("conversations.jsonl").write_text(good + "".join(bad_lines))
+        return {}
+
+    stage = Stage(name="trainer.spoil", config=StageConfig, output="questions", run=write)
+    return run_stage(stage, StageConfig(), store=store)
+
+
+def test_bad_conversations_are_quarantined(base: Artifact, inputs: Inputs, tmp_path: Path):
+    conversations = spoiled(inputs, tmp_path, ["{broken\n", '{"id": "y", "messages": []}\n'])
+    tuned = run_sft(base, conversations, tmp_path, workers=1, epochs=1)
+    rejected = [json.loads(x) for x in tuned.path("rejected.jsonl").read_text().splitlines()]
+    assert [item["line"] for item in rejected] == [61, 62]
+    assert tuned.manifest.stats["rejected"] == 2
+
+
+def test_too_many_bad_conversations_stop_the_stage(base: Artifact, inputs: Inputs, tmp_path: Path):
+    conversations = spoiled(inputs, tmp_path, ["{broken\n"] * 20)
+    with pytest.raises(TooManyBadConversations, match=r"20 of 80 .* line 61"):
+        run_sft(base, conversations, tmp_path, workers=1)
+
+
+def test_another_tokenizers_store_is_refused(inputs: Inputs, tmp_path: Path):
+    def other(context: StageContext) -> dict:
+        folder = context.out.path("tokenizer/tokenizer.json").parent
+        shutil.copytree(inputs.tokenizer.path("tokenizer"), folder, dirs_exist_ok=True)
+        with open(folder / "tokenizer.json", "a") as file:
+            file.write("\n")
+        return {}
+
+    stage = Stage(name="trainer.other", config=StageConfig, output="tokenizer", run=other)
+    tokenizer = run_stage(stage, StageConfig(), store=tmp_path)
+    changed = Inputs(tokenizer, inputs.tokens, inputs.conversations)
+    with pytest.raises(ConfigError, match=r"tokens were made with tokenizer .* tokenise again"):
+        run_pretrain(changed, tmp_path, workers=1)
+
+
+def test_rows_longer_than_the_model_are_refused(base: Artifact, inputs: Inputs, tmp_path: Path):
+    with pytest.raises(ConfigError, match="row_length: 512 is more than the base's 256"):
+        run_sft(base, inputs.conversations, tmp_path, workers=1, row_length=512)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"sequence_length": 2048}, "more than model.max_positions"),
+        ({"batch": 1}, "cannot feed parallel.workers"),
+        ({"model": {"num_heads": 7}}, "heads do not cut hidden_size"),
+        ({"model": {"num_kv_heads": 2}}, "does not divide num_heads"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused(config: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        PretrainConfig.model_validate(config)
+
+
+def test_a_diverging_run_says_so_and_is_not_retried(inputs: Inputs, tmp_path: Path):
+    optimiser = {"lr": 1e30, "warmup_steps": 0}
+    with pytest.raises(TrainingFailed, match=r"lower optimiser\.lr"):
+        run_pretrain(inputs, tmp_path, workers=1, optimiser=optimiser)
+
+
+def test_defaults_are_valid():
+    assert PretrainConfig().parallel.workers == SftConfig().parallel.workers == 2
+
+
+def test_progress_reaches_the_driver(inputs: Inputs, tmp_path: Path):
+    import io
+
+    from clusters.execute import execute, fingerprint_of
+    from tests.trainer.inputs import pretrain_config
+    from trainer.stages import STAGES
+
+    config = PretrainConfig.model_validate(pretrain_config(1))
+    given = {"tokens": [inputs.tokens], "tokenizer": [inputs.tokenizer]}
+    stream = io.StringIO()
+    execute(
+        STAGES[0], config, given, store=tmp_path, seed=1, run="r", name="s", scores_url="",
+        wanted=fingerprint_of(STAGES[0], config, given, 1), log_dir=tmp_path / "logs",
+        progress=Progress(stream),
+    )  # fmt: skip
+    assert "8/8 steps" in stream.getvalue()
+    assert "tokens/s" in stream.getvalue()

@@ -1,0 +1,139 @@
+"""GPUs and clusters: what the plan knows of the hardware, with its sources."""
+
+from dataclasses import dataclass
+
+from clusters.config import ConfigError, nearest
+
+GB = 1e9
+GIB = 2.0**30
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One accelerator."""
+
+    name: str
+    memory: float
+    """Bytes that a process can use: the nominal size less driver and context."""
+    peak_flops: float
+    """Dense bf16 (fp16 where there is no bf16) tensor FLOP/s of the data sheet."""
+    memory_bandwidth: float
+    """Bytes/s of its own memory."""
+    link_bandwidth: float
+    """Bytes/s to the other GPUs of the node, one direction."""
+    efficiency: float
+    """Share of ``peak_flops`` that wide layers reach alone, without communication."""
+    source: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Equal nodes of equal GPUs."""
+
+    gpu: Gpu
+    gpus_per_node: int
+    node_bandwidth: float
+    """Bytes/s out of a node to the others, all its ports together, one direction."""
+    host_memory: float = 1e12
+    """Bytes of main memory per node, for offloading."""
+    host_link: float = 25e9
+    """Bytes/s between one GPU and main memory (PCIe 4 x16, about 25 GB/s in practice)."""
+
+
+def _gpu(
+    name: str,
+    gib: float,
+    tflops: float,
+    memory_tb: float,
+    link_gb: float,
+    efficiency: float,
+    source: str,
+) -> Gpu:
+    return Gpu(
+        name, (gib - 1) * GIB, tflops * 1e12, memory_tb * 1e12, link_gb * GB, efficiency, source
+    )
+
+
+# Efficiencies of A100 and H100 from single-node throughputs in llm-foundry's
+# scripts/train/benchmarking/README.md and InternEvo's doc/en/train_performance.md (see
+# throughput.kernel_efficiency); others of the generation are set alike.
+_GPUS = [
+    _gpu("v100-16g", 16, 125, 0.9, 150, 0.45, "NVIDIA V100 data sheet (SXM2)"),
+    _gpu("v100-32g", 32, 125, 0.9, 150, 0.45, "NVIDIA V100 data sheet (SXM2)"),
+    _gpu("a10g-24g", 24, 70, 0.6, 25, 0.60, "AWS g5 / NVIDIA A10G; PCIe only"),
+    _gpu("a100-40g", 40, 312, 1.55, 300, 0.66, "NVIDIA A100 data sheet (SXM4)"),
+    _gpu("a100-80g", 80, 312, 2.04, 300, 0.66, "NVIDIA A100 data sheet (SXM4)"),
+    _gpu("a800-80g", 80, 312, 2.04, 200, 0.66, "NVIDIA A800: A100 with 400 GB/s NVLink"),
+    _gpu("h100-80g", 80, 989, 3.35, 450, 0.50, "NVIDIA H100 data sheet (SXM5)"),
+    _gpu("h800-80g", 80, 989, 3.35, 200, 0.50, "NVIDIA H800: H100 with 400 GB/s NVLink"),
+    _gpu("h200-141g", 141, 989, 4.8, 450, 0.50, "NVIDIA H200 data sheet (SXM5)"),
+    _gpu("gh200-96g", 96, 989, 4.0, 450, 0.50, "NVIDIA GH200 data sheet"),
+    _gpu("b200-180g", 180, 2250, 7.7, 900, 0.45, "NVIDIA B200 data sheet"),
+    _gpu("l40s-48g", 48, 362, 0.86, 25, 0.50, "NVIDIA L40S data sheet; PCIe only"),
+    _gpu("mi250x-64g", 64, 191, 1.6, 100, 0.45, "AMD MI250X data sheet, one of its two dies"),
+    _gpu("mi300x-192g", 192, 1307, 5.3, 448, 0.40, "AMD MI300X data sheet"),
+    _gpu("cpu", 17, 1.4, 0.02, 10, 0.50, "one x86 core pair of a small cloud box, measured"),
+]
+GPUS = {gpu.name: gpu for gpu in _GPUS}
+_ALIASES = {
+    "a100": "a100-80g",
+    "a800": "a800-80g",
+    "h100": "h100-80g",
+    "h800": "h800-80g",
+    "h200": "h200-141g",
+    "gh200": "gh200-96g",
+    "b200": "b200-180g",
+    "v100": "v100-32g",
+    "a10g": "a10g-24g",
+    "l40s": "l40s-48g",
+    "mi250x": "mi250x-64g",
+    "mi250": "mi250x-64g",
+    "mi300x": "mi300x-192g",
+}
+UNKNOWN_GPU = GPUS["a100-80g"]
+"""What a published table's unknown GPU is taken for; its speed comes from the table."""
+
+_CLUSTERS: dict[str, tuple[str, int, float]] = {
+    "a100-80g": ("a100-80g", 8, 400),  # 4 x 100 Gbit/s RoCE, InternEvo doc/en/train_performance.md
+    "a100-80g-1600": ("a100-80g", 8, 1600),  # 8 x 200 Gbit/s HDR: DGX A100 user guide
+    "a100-40g": ("a100-40g", 8, 1600),  # llm-foundry's A100-40GB cluster
+    "a800-80g": ("a800-80g", 8, 1600),
+    "h100": ("h100-80g", 8, 3200),  # 8 x 400 Gbit/s NDR: DGX H100 user guide
+    "h200": ("h200-141g", 8, 3200),  # DGX H200 user guide
+    "b200": ("b200-180g", 8, 3200),  # DGX B200 user guide
+    "v100": ("v100-32g", 8, 100),  # p3dn.24xlarge
+    "cpu": ("cpu", 1, 10),
+}
+
+
+def find_gpu(name: str) -> Gpu | None:
+    """The GPU of that name in any usual spelling (``A100-SXM4-80GB``), or None."""
+    plain = name.lower().replace("_", "-").replace(" ", "-").replace("nvidia-", "")
+    for noise in ("-sxm4", "-sxm5", "-sxm2", "-sxm", "-hbm3", "-hbm2e", "tensor-core-", "-gpu"):
+        plain = plain.replace(noise, "")
+    plain = plain.replace("gb", "g")
+    return GPUS.get(_ALIASES.get(plain, plain))
+
+
+def find_cluster(
+    name: str, node_gbit_s: float | None = None, gpus_per_node: int | None = None
+) -> Cluster:
+    """The cluster preset of that name, with its network or node size replaced where given.
+
+    Raises:
+        ConfigError: unknown name, or a number that makes no cluster.
+    """
+    gpu = find_gpu(name)
+    preset = _CLUSTERS.get(name.lower())
+    if preset is None and gpu is not None:
+        preset = next((c for c in _CLUSTERS.values() if c[0] == gpu.name), (gpu.name, 8, 400))
+    if preset is None:
+        known = sorted({*_CLUSTERS, *GPUS})
+        raise ConfigError(
+            f"--hardware {name!r}: unknown{nearest(name, known)}; known: {', '.join(known)}"
+        )
+    gbit = preset[2] if node_gbit_s is None else node_gbit_s
+    per_node = preset[1] if gpus_per_node is None else gpus_per_node
+    if gbit <= 0 or per_node <= 0:
+        raise ConfigError(f"--node-gbit-s {gbit}, --gpus-per-node {per_node}: both must be above 0")
+    return Cluster(GPUS[preset[0]], per_node, gbit * 1e9 / 8)

@@ -1,0 +1,154 @@
+"""Shapes of dense decoder models: presets, Hugging Face configs, parameters, FLOPs."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clusters.config import ConfigError, nearest
+from trainer.plan.presets import ALIASES, SHAPES
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Llama-type decoder: RMSNorm, rotary positions, attention, gated MLP."""
+
+    name: str
+    vocab: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp: int
+    head_width: int = 0
+    """Width of one head; 0 means ``hidden / heads``."""
+    tied: bool = False
+    """Input and output embedding are one matrix."""
+    qkv_bias: bool = False
+    output_bias: bool = False
+    """Attention's output projection has a bias."""
+    head_norm: bool = False
+    """Queries and keys are normalised per head (Qwen3)."""
+
+    @property
+    def q_width(self) -> int:
+        """Width of all query heads together."""
+        return self.heads * self._head
+
+    @property
+    def kv_width(self) -> int:
+        """Width of all key heads together; as much again for the values."""
+        return self.kv_heads * self._head
+
+    @property
+    def _head(self) -> int:
+        return self.head_width or self.hidden // self.heads
+
+    @property
+    def attention_parameters(self) -> int:
+        """Parameters of one layer's attention."""
+        qkv = self.q_width + 2 * self.kv_width
+        biases = qkv * self.qkv_bias + self.hidden * self.output_bias
+        norms = 2 * self._head * self.head_norm
+        return self.hidden * (qkv + self.q_width) + biases + norms
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of one layer, with its two norms."""
+        return self.attention_parameters + 3 * self.hidden * self.mlp + 2 * self.hidden
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the embeddings, input and output."""
+        return self.vocab * self.hidden * (1 if self.tied else 2)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.embedding_parameters + self.layers * self.layer_parameters + self.hidden
+
+    def flops_per_token(self, sequence: int) -> float:
+        """Model FLOPs of one token, forward and backward, without any recompute.
+
+        6 per parameter that multiplies (the input embedding is a look-up), and causal
+        attention's two products, 6 * layers * q_width * sequence: the mean position sees
+        half the sequence (Kaplan et al., arXiv:2001.08361; Chowdhery et al.,
+        arXiv:2204.02311, appendix B, counts the whole square, twice this).
+        """
+        multiplying = self.parameters - (0 if self.tied else self.vocab * self.hidden)
+        return 6.0 * multiplying + 6.0 * self.layers * self.q_width * sequence
+
+
+def find_shape(model: str) -> Shape:
+    """The shape named ``model``: a preset, a ``config.json``, or a folder that holds one.
+
+    Raises:
+        ConfigError: neither, or the config is no dense Llama-type decoder.
+    """
+    name = ALIASES.get(model.lower(), model.lower())
+    if name in SHAPES:
+        return Shape(name=name, **SHAPES[name])
+    path = Path(model)
+    if path.is_dir():
+        path = path / "config.json"
+    if path.is_file():
+        return read_config(path)
+    known = sorted([*SHAPES, *ALIASES])
+    raise ConfigError(
+        f"--model {model!r}: no such preset or config.json{nearest(model, known)}; "
+        f"presets: {', '.join(known)}"
+    )
+
+
+def read_config(path: Path) -> Shape:
+    """The shape a Hugging Face ``config.json`` describes."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: expected an object, got {type(config).__name__}")
+    for key in ("num_experts", "num_local_experts", "n_routed_experts"):
+        if config.get(key):
+            raise ConfigError(f"{path}: {key}: mixtures of experts are not planned, only dense")
+    return _from_config(config, path)
+
+
+def _from_config(config: dict[str, Any], path: Path) -> Shape:
+    def size(key: str, default: int | None = None) -> int:
+        value = config.get(key)
+        value = default if value is None else value
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise ConfigError(f"{path}: {key}: expected a whole number above 0, got {value!r}")
+        return value
+
+    kind = str(config.get("model_type", ""))
+    heads = size("num_attention_heads")
+    bias = bool(config.get("attention_bias", config.get("bias", False)))
+    return Shape(
+        name=path.parent.name or path.name,
+        vocab=size("vocab_size"),
+        hidden=size("hidden_size"),
+        layers=size("num_hidden_layers"),
+        heads=heads,
+        kv_heads=size("num_key_value_heads", heads),
+        mlp=size("intermediate_size"),
+        head_width=config.get("head_dim") or 0,
+        tied=bool(config.get("tie_word_embeddings", False)),
+        qkv_bias=bias or kind == "qwen2",
+        output_bias=bias,
+        head_norm=kind == "qwen3",
+    )
+
+
+def shape_of_size(name: str, parameters: float, layers: int, hidden: int) -> Shape:
+    """A shape of which only the size is known, as in published tables.
+
+    The vocabulary is a preset's of that name, else 50,000; the MLP takes what is left.
+    """
+    known = SHAPES.get(ALIASES.get(name.lower(), name.lower()))
+    vocab = known["vocab"] if known else 50_000
+    heads = max(1, hidden // 128)
+    bare = Shape(name, vocab, hidden, layers, heads, heads, mlp=0, tied=parameters < 1e9)
+    left = parameters - bare.parameters
+    return replace(bare, mlp=max(hidden, round(left / (3 * hidden * layers))))
