@@ -18,8 +18,9 @@ BAD = "__label__bad"
 def train(examples: Path, model: Path, config: QualityConfig) -> None:
     """Train on a file of labelled lines, in a process of its own, to the same bytes each time.
 
-    fastText leaves parts of its matrix as the heap gives it, so it gets one thread and a
-    heap whose every block comes zeroed from the kernel.
+    With one thread fastText fills a tenth of its input matrix and takes the rest as the
+    heap gives it, so the process gets a C heap that zeroes every block (glibc's malloc
+    fills new blocks with the complement of its perturb byte).
 
     Raises:
         CorpusError: the training process failed; holds its last words.
@@ -27,8 +28,8 @@ def train(examples: Path, model: Path, config: QualityConfig) -> None:
     here = str(Path(__file__).resolve().parents[2])
     environment = {
         **os.environ,
-        "MALLOC_MMAP_THRESHOLD_": "4096",
-        "MALLOC_MMAP_MAX_": "1000000",
+        "MALLOC_PERTURB_": "255",
+        "GLIBC_TUNABLES": "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0",
         "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")])),
     }
     command = [sys.executable, "-m", "corpus.quality.train", str(examples), str(model)]

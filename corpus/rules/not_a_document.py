@@ -11,7 +11,7 @@ _NAMES = {
     "authors": r"authors|contributors|credits|thanks|maintainers|codeowners",
 }
 _PATTERNS = {
-    reason: re.compile(rf"(^|[/.\-_])({names})([-_.][^/]*)?$", re.IGNORECASE)
+    reason: re.compile(rf"({names})([-_.][^/]*)?$", re.IGNORECASE)
     for reason, names in _NAMES.items()
 }
 _LICENSE_FOLDER = re.compile(r"(^|/)licen[cs]es?/", re.IGNORECASE)

@@ -121,4 +121,5 @@ def rejected_of_split(paths: list[Path], config: BuildConfig, seed: int, split: 
         for row in np.argsort(_shuffled(uids), kind="stable").tolist()
         if split_of(int(uids[row]), seed, share) == split
     ]
-    return table["text"].take(rows[: config.quality.max_examples]).to_pylist()
+    chosen = pa.array(rows[: config.quality.max_examples], pa.int64())
+    return table["text"].take(chosen).to_pylist()

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from clusters.config import ConfigError
-from corpus.config import BuildConfig, FilesSource
+from corpus.config import BuildConfig
 from corpus.sources.plan import external_inputs, plan_shards, read_shard
 from corpus.sources.record import BadRecord, Record
 
@@ -61,7 +61,7 @@ def test_bad_lines_are_told_apart_and_the_rest_is_read(tmp_path: Path) -> None:
     records = _read(_config(tmp_path / "bad.jsonl"))
     reasons = [r.reason.split(":")[0] for r in records if isinstance(r, BadRecord)]
     assert reasons == ["bad_json", "not_utf8", "not_an_object", "no_text", "text_not_a_string"]
-    assert [r.id for r in records if isinstance(r, BadRecord)][0] == "bad.jsonl:2"
+    assert next(r.id for r in records if isinstance(r, BadRecord)) == "bad.jsonl:2"
     good = [r for r in records if isinstance(r, Record)]
     assert [r.text for r in good] == ["fine", "no id", "no id"]
     assert len({r.key for r in good}) == 3

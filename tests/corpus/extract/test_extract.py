@@ -1,0 +1,41 @@
+import pytest
+
+from corpus.extract.html import main_text
+from corpus.extract.markup import readable
+
+PAGE = """<html><head><title>t</title><script>var x = 1;</script></head><body>
+<nav><a href="/">Home</a><a href="/about">About us</a></nav>
+<article><h1>A heading</h1><p>{}</p><p>Second paragraph.</p></article>
+<footer>Copyright</footer></body></html>"""
+
+
+def test_main_content_without_navigation_and_scripts() -> None:
+    sentence = "The article says something of interest about caf\u00e9s and their owners. " * 5
+    text = main_text(PAGE.format(sentence).encode("latin-1"))
+    assert "caf\u00e9s and their owners" in text
+    assert "Second paragraph." in text
+    assert "var x" not in text
+
+
+@pytest.mark.parametrize("page", [b"", b"\xff\xfe\x00", b"<" * 5000, b"<p>open <b>never closed"])
+def test_hostile_pages_do_not_raise(page: bytes) -> None:
+    assert isinstance(main_text(page), str)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("[![build](http://a/b.svg)](http://ci)\ntext", "\ntext"),
+        ("see [the docs](http://x/(y)) here", "see the docs here"),
+        ("a <b>bold</b> <br/>word", "a bold word"),
+        ("1 < 2 and x<y", "1 < 2 and x<y"),
+        ("[ref]: http://x/y\nkept", "\nkept"),
+        (".. image:: http://x/y.png\n   :alt: badge\n\nkept", "\n\nkept"),
+        ("`NumPy <https://numpy.org>`_ is", "NumPy is"),
+        (".. _target: http://x\nkept", "\nkept"),
+        ("```\n[x](y) <b>\n```\n", "```\n[x](y) <b>\n```\n"),
+        ("array[0](1) stays a call? arr", "array0 stays a call? arr"),
+    ],
+)
+def test_markup(raw: str, expected: str) -> None:
+    assert readable(raw) == expected

@@ -1,0 +1,126 @@
+import json
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clusters.artifact import Artifact
+from clusters.config import ConfigError
+from contracts.documents import DOCUMENTS, REJECTED, document_uid
+from corpus.dedup.exact import content_hash, words_of
+from corpus.errors import CorpusError
+from corpus.ledger import read_ledger
+from tests.corpus.builder import build, sentences, write_source
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(scope="module")
+def made(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
+    """(source folder, its corpus), from fresh random text."""
+    folder = tmp_path_factory.mktemp("made") / "source"
+    write_source(folder, random.Random())
+    return folder, build(folder.parent / "store", folder, workers=2)
+
+
+def _tables(artifact: Artifact) -> tuple[pa.Table, pa.Table]:
+    return tuple(
+        pa.concat_tables([pq.read_table(path) for path in artifact.files(f"{name}/")])
+        for name in ("documents", "rejected")
+    )
+
+
+def test_every_record_is_kept_or_rejected_with_a_reason(made: tuple[Path, Artifact]) -> None:
+    folder, artifact = made
+    documents, rejected = _tables(artifact)
+    assert documents.schema.equals(DOCUMENTS)
+    assert rejected.schema.equals(REJECTED)
+    lines = [line for path in folder.iterdir() for line in path.read_text().splitlines()]
+    assert len(documents) + len(rejected) == len(lines)
+    assert set(zip(*(rejected[c].to_pylist() for c in ("stage",)), strict=True)) >= {
+        ("read",), ("language",), ("rules",), ("dedup",), ("identity",),
+    }  # fmt: skip
+    for uid, source, id_ in zip(
+        *(documents[c].to_pylist() for c in ("uid", "source", "id")), strict=True
+    ):
+        assert uid == document_uid(source, id_)
+    assert len(set(documents["uid"].to_pylist())) == len(documents)
+
+
+def test_no_content_is_kept_twice_and_clusters_do_not_cross_splits(
+    made: tuple[Path, Artifact],
+) -> None:
+    documents, rejected = _tables(made[1])
+    hashes = [content_hash(words_of(text)) for text in documents["text"].to_pylist()]
+    assert len(set(hashes)) == len(hashes)
+    clusters = documents["cluster"].to_pylist()
+    assert len(set(clusters)) == len(clusters)
+    dropped = [s for s in rejected["stage"].to_pylist() if s == "dedup"]
+    extra = sum(count - 1 for count in documents["dup_count"].to_pylist())
+    low = [r for r in rejected["reason"].to_pylist() if r == "low_quality"]
+    assert extra == len(dropped) if not low else extra <= len(dropped)
+    assert set(documents["split"].to_pylist()) == {"train", "validation"}
+
+
+def test_the_ledger_agrees_with_the_tables(made: tuple[Path, Artifact]) -> None:
+    artifact = made[1]
+    documents, rejected = _tables(artifact)
+    ledger = read_ledger(artifact.path("ledger.json"))
+    assert ledger.kept.total.documents == len(documents)
+    assert ledger.kept.total.bytes == sum(len(t.encode()) for t in documents["text"].to_pylist())
+    assert ledger.steps[0].entered.documents == len(documents) + len(rejected)
+    by_step = {step.name: sum(a.documents for a in step.rejected.values()) for step in ledger.steps}
+    for name, count in by_step.items():
+        assert count == rejected["stage"].to_pylist().count(name)
+    assert ledger.bad_records == by_step["read"] == 8
+    assert ledger.quality.skipped is None
+    assert ledger.quality.heldout_auc is not None
+    assert ledger.quality.heldout_auc > 0.9
+    assert artifact.path("quality/model.bin").stat().st_size > 1000
+    assert None not in documents["quality"].to_pylist()
+
+
+def test_one_worker_gives_the_same_digest(made: tuple[Path, Artifact], tmp_path: Path) -> None:
+    folder, artifact = made
+    again = build(tmp_path / "store", folder, workers=1)
+    assert again.manifest.digest == artifact.manifest.digest
+    assert again.manifest.fingerprint == artifact.manifest.fingerprint
+
+
+def test_too_many_bad_records_stop_the_stage(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    write_source(folder, random.Random(), shards=1, each=10)
+    with pytest.raises(CorpusError, match=r"2 of 13 records.*max_bad_share 0\.1"):
+        build(tmp_path / "store", folder, max_bad_share=0.1)
+
+
+def test_an_empty_corpus_says_where_the_records_went(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "empty.jsonl").write_text("")
+    with pytest.raises(CorpusError, match="no record was found"):
+        build(tmp_path / "store", folder)
+    (folder / "short.jsonl").write_text(json.dumps({"text": "A few English words."}))
+    with pytest.raises(CorpusError, match="too_few_words: 1"):
+        build(tmp_path / "store", folder, language={"min_score": 0})
+
+
+def test_a_missing_file_stops_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sources\.0\.path"):
+        build(tmp_path / "store", tmp_path / "nowhere")
+    assert not (tmp_path / "store").exists()
+
+
+def test_too_little_text_for_a_classifier_is_said_in_the_ledger(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    rows = [{"text": "\n".join(sentences(random.Random(), 9))} for _ in range(5)]
+    (folder / "few.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    artifact = build(tmp_path / "store", folder)
+    ledger = read_ledger(artifact.path("ledger.json"))
+    assert ledger.quality.skipped is not None
+    documents, _ = _tables(artifact)
+    assert documents["quality"].to_pylist() == [None] * len(documents)
+    assert len(documents) >= 1
