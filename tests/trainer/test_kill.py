@@ -11,10 +11,14 @@ import pytest
 
 from clusters.artifact import Artifact
 from clusters.failpoints import VARIABLE
-from tests.trainer.inputs import Inputs, run_pretrain, run_sft
+from tests.trainer.inputs import Inputs, run_sft
 
 PLACES = ["before_save", "in_save", "after_save", "mid_step"]
-ARTIFACT_PLACES = ["artifact.before_commit", "artifact.after_commit"]
+DRIVER_PLACES = [
+    *(f"trainer.pretrain.{place}" for place in PLACES),
+    "artifact.before_commit",
+    "artifact.after_commit",
+]
 RAY_SECONDS = 300
 
 
@@ -45,8 +49,8 @@ def steps_trained(store: Path) -> list[int]:
     return [int(n) for n in re.findall(r'"event": "step", "step": (\d+)', text)]
 
 
-@pytest.mark.parametrize("place", [*(f"trainer.pretrain.{p}" for p in PLACES), *ARTIFACT_PLACES])
-def test_killed_driver_of_one_process(inputs: Inputs, base: Artifact, tmp_path: Path, place: str):
+def check_killed_driver(inputs: Inputs, base: Artifact, tmp_path: Path, place: str) -> None:
+    """A driver that trains in its own process dies at ``place`` and is run again."""
     store = tmp_path / "store"
     parents = [inputs.tokenizer, inputs.tokens]
     killed = drive("pretrain", 1, store, parents, kill_at=place)
@@ -54,12 +58,16 @@ def test_killed_driver_of_one_process(inputs: Inputs, base: Artifact, tmp_path: 
     assert digest_of(drive("pretrain", 1, store, parents)) == base.manifest.digest
 
 
-@pytest.fixture(scope="session")
-def two_worker_digest(
-    inputs: Inputs, tmp_path_factory: pytest.TempPathFactory, ray_session: None
-) -> str:
-    made = run_pretrain(inputs, tmp_path_factory.mktemp("undisturbed"), workers=2)
-    return made.manifest.digest
+def test_killed_driver_at_a_random_place(inputs: Inputs, base: Artifact, tmp_path: Path):
+    place = random.choice(DRIVER_PLACES)
+    print("killed at", place)
+    check_killed_driver(inputs, base, tmp_path, place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", DRIVER_PLACES)
+def test_killed_driver(inputs: Inputs, base: Artifact, tmp_path: Path, place: str):
+    check_killed_driver(inputs, base, tmp_path, place)
 
 
 def check_killed_worker(inputs: Inputs, tmp_path: Path, place: str, digest: str) -> None:
@@ -70,20 +78,20 @@ def check_killed_worker(inputs: Inputs, tmp_path: Path, place: str, digest: str)
     assert not (tmp_path / "store.token").exists(), "the failpoint was never reached"
 
 
-def test_killed_worker_at_a_random_place(inputs: Inputs, two_worker_digest: str, tmp_path: Path):
+def test_killed_worker_at_a_random_place(inputs: Inputs, two_workers: Artifact, tmp_path: Path):
     place = f"trainer.pretrain.{random.choice(PLACES)}"
     print("killed at", place)
-    check_killed_worker(inputs, tmp_path, place, two_worker_digest)
+    check_killed_worker(inputs, tmp_path, place, two_workers.manifest.digest)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-def test_killed_worker(inputs: Inputs, two_worker_digest: str, tmp_path: Path, place: str):
-    check_killed_worker(inputs, tmp_path, f"trainer.pretrain.{place}", two_worker_digest)
+def test_killed_worker(inputs: Inputs, two_workers: Artifact, tmp_path: Path, place: str):
+    check_killed_worker(inputs, tmp_path, f"trainer.pretrain.{place}", two_workers.manifest.digest)
 
 
 @pytest.mark.slow
-def test_killed_driver_with_workers(inputs: Inputs, two_worker_digest: str, tmp_path: Path):
+def test_killed_driver_with_workers(inputs: Inputs, two_workers: Artifact, tmp_path: Path):
     """The driver dies once the first checkpoint stands; its rerun goes on from there."""
     store = tmp_path / "store"
     parents = [inputs.tokenizer, inputs.tokens]
@@ -97,7 +105,7 @@ def test_killed_driver_with_workers(inputs: Inputs, two_worker_digest: str, tmp_
         assert driver.poll() is None, "the driver ended before a checkpoint"
     driver.kill()
     driver.wait()
-    assert digest_of(drive("pretrain", 2, store, parents)) == two_worker_digest
+    assert digest_of(drive("pretrain", 2, store, parents)) == two_workers.manifest.digest
     assert steps_trained(store).count(1) == 1, "it trained from the start again"
 
 

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+
+from clusters.config import ConfigError
+from trainer.plan.model import find_shape, read_config, shape_of_size
+from trainer.plan.presets import ALIASES, SHAPES
+
+
+def counted(config: dict) -> int:
+    """Parameters of transformers' own model, built without memory."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def config_of(name: str) -> dict:
+    """The preset as the keys of a Hugging Face config."""
+    shape = find_shape(name)
+    kind = name.split("-")[0]
+    kind = {"qwen2.5": "qwen2", "qwen3": "qwen3"}.get(kind, "llama")
+    config = {
+        "model_type": kind,
+        "vocab_size": shape.vocab,
+        "hidden_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "intermediate_size": shape.mlp,
+        "head_dim": shape.q_width // shape.heads,
+        "tie_word_embeddings": shape.tied,
+    }
+    if shape.output_bias:
+        config["attention_bias"] = True
+    return config
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_parameters_are_those_of_transformers_own_model(name, tmp_path):
+    config = config_of(name)
+    assert find_shape(name).parameters == counted(config)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert read_config(path).parameters == find_shape(name).parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("internlm2-1.8b", 1.889), ("internlm2-7b", 7.738), ("internlm2-20b", 19.861),
+     ("internlm-7b", 7.32), ("llama-7b", 6.738), ("llama3-8b", 8.030), ("qwen2.5-7b", 7.616),
+     ("qwen2.5-0.5b", 0.494), ("qwen3-0.6b", 0.596), ("llama3-70b", 70.55)],
+)  # fmt: skip
+def test_presets_have_the_published_sizes(name, billions):
+    assert find_shape(name).parameters / 1e9 == pytest.approx(billions, rel=2e-3)
+
+
+def test_aliases_name_presets():
+    assert set(ALIASES.values()) <= set(SHAPES)
+    assert find_shape("7B").name == "internlm2-7b"
+
+
+def test_flops_are_six_per_multiplying_parameter_and_attention():
+    shape = find_shape("llama-7b")
+    multiplying = shape.parameters - shape.vocab * shape.hidden
+    assert shape.flops_per_token(1) == pytest.approx(6 * multiplying, rel=1e-3)
+    # A sequence twice as long: attention's part doubles. Forward: 2 products x 2 FLOPs x
+    # half of the positions x width, three times with backward.
+    extra = shape.flops_per_token(8192) - shape.flops_per_token(4096)
+    assert extra == 3 * 2 * 2 * (4096 / 2) * shape.hidden * shape.layers
+
+
+def test_sizes_of_published_tables_become_shapes():
+    for parameters, layers, hidden in ((125e6, 12, 768), (1.3e9, 24, 2048), (7.3e9, 32, 4096)):
+        shape = shape_of_size("some-model", parameters, layers, hidden)
+        assert shape.parameters == pytest.approx(parameters, rel=0.02)
+
+
+def test_unknown_model_names_the_nearest():
+    with pytest.raises(ConfigError, match="internlm2-7b"):
+        find_shape("internlm2-7")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[]", "object"), ("{", "not JSON"), ('{"num_local_experts": 8}', "experts"),
+     ('{"num_attention_heads": "8"}', "num_attention_heads"),
+     ('{"num_attention_heads": 8, "vocab_size": -1}', "vocab_size")],
+)  # fmt: skip
+def test_bad_config_names_file_and_key(tmp_path, text, said):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said) as caught:
+        find_shape(str(tmp_path))
+    assert str(path) in str(caught.value)
