@@ -2,6 +2,8 @@
 
 import contextlib
 import ipaddress
+import logging
+import os
 import secrets
 import socket
 from collections.abc import Iterator
@@ -92,7 +94,8 @@ def serve_model(
         model_dir: HF-layout directory, or one that ``serving.quantize`` made.
         model_name: the name clients ask for.
         host: address to listen on.
-        port: port to listen on; 0 takes a free one.
+        port: port to listen on; 0 takes a free one, or the one this process already
+            serves another model on.
         api_key: what clients must send; one is made where none is given. The empty
             string means none is needed, which only a loopback address may offer.
         slots: sequences that run at once.
@@ -119,7 +122,7 @@ def serve_model(
         threads=threads or _cpus(),
         max_sequences=max_sequences,
     )
-    with _proxy(host, port) as address:
+    with _quiet_driver(), _proxy(host, port) as address:
         name = f"inkstone-{secrets.token_hex(4)}"
         prefix = "/" if not serve.status().applications else f"/{name}"
         deployment: Any = serve.deployment(serve.ingress()(ModelReplica))
@@ -143,6 +146,18 @@ def serve_model(
             yield Endpoint(base_url=base, api_key=key or "none", model_name=model_name)
         finally:
             serve.delete(name)
+
+
+@contextlib.contextmanager
+def _quiet_driver() -> Iterator[None]:
+    """Serve's own lines about starting and deleting stay out of this process's output."""
+    logger = logging.getLogger("ray.serve")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
@@ -181,7 +196,7 @@ def check_address(host: str, port: int, key: str) -> None:
     """
     if not key and not _is_loopback(host):
         raise ConfigError(f"host {host!r} can be reached by others: an API key is needed there")
-    if port == 0 or _bound:
+    if port == 0:
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -208,6 +223,4 @@ def _free_port(host: str) -> int:
 
 
 def _cpus() -> int:
-    import os
-
     return len(os.sched_getaffinity(0))

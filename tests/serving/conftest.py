@@ -1,11 +1,18 @@
 """A tiny random Llama with a tokenizer trained on a few lines, as an HF directory."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from clusters.artifact import Artifact
+from clusters.config import StageConfig
+from clusters.execute import run_stage
+from clusters.stage import Stage, StageContext
 from contracts.conversation import chat_template
+from serving.quant.config import QuantizeConfig
+from serving.stages import STAGES
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"]
 TEXT = [
@@ -73,3 +80,22 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bf16_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("bf16"), seed=1, dtype="bfloat16")
+
+
+def as_checkpoint(model: Path, store: Path) -> Artifact:
+    """The model directory as a committed artifact of kind ``checkpoint``."""
+
+    def run(context: StageContext) -> dict[str, object]:
+        for file in model.iterdir():
+            shutil.copyfile(file, context.out.path(f"model/{file.name}"))
+        return {}
+
+    stage = Stage(name="trainer.copy", config=StageConfig, output="checkpoint", run=run)
+    return run_stage(stage, StageConfig(), store=store)
+
+
+@pytest.fixture(scope="session")
+def int4_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("int4")
+    inputs = {"model": [as_checkpoint(model_dir, store)]}
+    return run_stage(STAGES[0], QuantizeConfig(group_size=32), inputs, store=store).path("model")

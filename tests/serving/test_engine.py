@@ -90,7 +90,7 @@ def test_greedy_equals_transformers_generate(model_dir: Path, engine: Engine, vo
             assert logprob == pytest.approx(plain[len(prompt) + i - 1, token].item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["model_dir", "bf16_dir"])
+@pytest.mark.parametrize("kind", ["model_dir", "bf16_dir", "int4_dir"])
 def test_company_changes_no_bit(kind: str, request: pytest.FixtureRequest) -> None:
     engine = load_engine(request.getfixturevalue(kind), slots=4, threads=2)
     size = load_model(request.getfixturevalue(kind)).config.vocab_size

@@ -1,22 +1,24 @@
 import asyncio
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from clusters.artifact import Artifact
-from clusters.config import StageConfig
 from clusters.execute import run_stage
-from clusters.stage import Stage, StageContext
 from contracts.engine import Capability, EngineError, EngineRequest, SamplingParams
 from serving.load import ModelError, load_engine, load_model
 from serving.quant.config import QuantizeConfig
 from serving.quant.linear import Int4Linear
 from serving.quant.rounding import Packed, dequantize, quantize, unpack
 from serving.stages import STAGES
-from tests.serving.conftest import make_model
+from tests.serving.conftest import as_checkpoint, make_model
 
 (QUANTIZE,) = STAGES
 
@@ -33,16 +35,6 @@ def slow_roundtrip(weight: torch.Tensor, group: int) -> torch.Tensor:
                 code = min(15, max(0, round((value - zero) / scale) + 8))
                 out[row, start + i] = (code - 8) * scale + zero
     return out
-
-
-def checkpoint(model: Path, store: Path) -> Artifact:
-    def run(context: StageContext) -> dict:
-        for file in model.iterdir():
-            shutil.copyfile(file, context.out.path(f"model/{file.name}"))
-        return {}
-
-    stage = Stage(name="trainer.fake", config=StageConfig, output="checkpoint", run=run)
-    return run_stage(stage, StageConfig(), store=store)
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])
@@ -84,7 +76,7 @@ def test_layer_equals_dequantised_multiplication(out: int, native: bool) -> None
 
 
 def test_stage_round_trip(model_dir: Path, tmp_path: Path) -> None:
-    source = checkpoint(model_dir, tmp_path)
+    source = as_checkpoint(model_dir, tmp_path)
     config = QuantizeConfig(group_size=32)
     made = run_stage(QUANTIZE, config, {"model": [source]}, store=tmp_path)
     again = run_stage(QUANTIZE, config, {"model": [source]}, store=tmp_path / "again")
@@ -124,7 +116,7 @@ def test_stage_round_trip(model_dir: Path, tmp_path: Path) -> None:
 
 
 def test_tied_head_can_be_packed_too(model_dir: Path, tmp_path: Path) -> None:
-    source = checkpoint(model_dir, tmp_path)
+    source = as_checkpoint(model_dir, tmp_path)
     config = QuantizeConfig(group_size=64, quantize_lm_head=True)
     made = run_stage(QUANTIZE, config, {"model": [source]}, store=tmp_path)
     model = load_model(made.path("model"))
@@ -135,7 +127,7 @@ def test_tied_head_can_be_packed_too(model_dir: Path, tmp_path: Path) -> None:
 
 def test_odd_shapes_stay_and_are_named(tmp_path: Path) -> None:
     odd = make_model(tmp_path / "odd", intermediate_size=150)
-    source = checkpoint(odd, tmp_path)
+    source = as_checkpoint(odd, tmp_path)
     made = run_stage(QUANTIZE, QuantizeConfig(group_size=64), {"model": [source]}, store=tmp_path)
     kept = made.manifest.stats["kept"]
     assert {name for name in kept if name.endswith("down_proj")} == {
@@ -148,7 +140,7 @@ def test_odd_shapes_stay_and_are_named(tmp_path: Path) -> None:
 def test_plain_transformers_refuses_packed_weights(model_dir: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    source = checkpoint(model_dir, tmp_path)
+    source = as_checkpoint(model_dir, tmp_path)
     made = run_stage(QUANTIZE, QuantizeConfig(), {"model": [source]}, store=tmp_path)
     with pytest.raises(OSError, match="no file named"):
         AutoModelForCausalLM.from_pretrained(made.path("model"))
@@ -167,3 +159,53 @@ def test_packed_bytes() -> None:
     packed = quantize(torch.randn(16, 128), 64)
     assert isinstance(packed, Packed)
     assert packed.nbytes == 16 * 64 + 2 * 16 * 2 * 2
+
+
+PLACES = [
+    "unit.quantize.before_publish",
+    "unit.quantize.after_publish",
+    "serving.quantize.before_config",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_killed_at_each_place(model_dir: Path, tmp_path: Path, place: str) -> None:
+    kill_and_resume(model_dir, tmp_path, place)
+
+
+def test_killed_anywhere_gives_the_same_bytes(model_dir: Path, tmp_path: Path) -> None:
+    kill_and_resume(model_dir, tmp_path, random.choice(PLACES))
+
+
+def kill_and_resume(model_dir: Path, tmp_path: Path, place: str) -> None:
+    from transformers import LlamaForCausalLM
+
+    sharded = tmp_path / "sharded"
+    shutil.copytree(model_dir, sharded)
+    (sharded / "model.safetensors").unlink()
+    LlamaForCausalLM.from_pretrained(model_dir).save_pretrained(sharded, max_shard_size="200KB")
+    source = as_checkpoint(sharded, tmp_path)
+    assert len(list(source.path("model").glob("*.safetensors"))) > 2
+    whole = run_stage(QUANTIZE, QuantizeConfig(), {"model": [source]}, store=tmp_path / "whole")
+    token = tmp_path / "token"
+    token.touch()
+    code = (
+        "import sys; from pathlib import Path; from clusters.artifact import Artifact\n"
+        "from clusters.execute import run_stage; from serving.stages import STAGES\n"
+        "from serving.quant.config import QuantizeConfig\n"
+        "made = run_stage(STAGES[0], QuantizeConfig(),\n"
+        "    {'model': [Artifact.open(sys.argv[1])]}, store=Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", code, str(source.directory), str(tmp_path / "killed")]
+    environment = {
+        **os.environ,
+        "INKSTONE_FAILPOINT": f"{place}:{token}",
+        "PYTHONPATH": os.getcwd(),
+    }
+    killed = subprocess.run(command, env=environment, timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    resumed = run_stage(QUANTIZE, QuantizeConfig(), {"model": [source]}, store=tmp_path / "killed")
+    assert resumed.manifest.digest == whole.manifest.digest
+    assert resumed.manifest.stats == whole.manifest.stats
+    load_engine(resumed.path("model"), slots=1).close()
