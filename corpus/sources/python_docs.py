@@ -25,6 +25,7 @@ _TESTS = re.compile(r"(^|/)(tests?|testing|_tests|conftest\.py|test_[^/]*\.py|[^
 _NOT_TEXT = re.compile(
     r"(^|/)(top_level|entry_points|requirements[^/]*|CMakeLists|SOURCES|dependency_links)\.txt$"
 )
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA$")  # not those of vendored packages
 _README = re.compile(r"(^|/)README[^/.]*$")
 
 
@@ -151,7 +152,7 @@ def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
 def _is_read(name: str) -> bool:
     if name.startswith(("..", "/")) or _TESTS.search(name) or _NOT_TEXT.search(name):
         return False
-    if name.endswith(".dist-info/METADATA") or _README.search(name):
+    if _METADATA.match(name) or _README.search(name):
         return True
     return name.endswith((".py", ".md", ".rst", ".txt"))
 

@@ -33,6 +33,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "alpha/tests/test_add.py": module,
         "alpha/guide.md": "# Guide\n",
         "alpha/requirements.txt": "numpy\n",
+        "alpha/_vendor/gamma-2.dist-info/METADATA": "Name: gamma\n\nVendored.\n",
         "alpha/broken.py": "def f(:\n",
     })  # fmt: skip
     _install(root, "beta_pkg", {"beta.py": module.replace("Adds", "Beta adds")})
