@@ -75,11 +75,12 @@ def trajectories(store: Path) -> Artifact:
 
 @pytest.fixture(scope="session")
 def run_inputs(
-    checkpoints: list[Artifact], tokens: Artifact, questions: Artifact
+    checkpoints: list[Artifact], quantized: Artifact, tokens: Artifact, questions: Artifact
 ) -> dict[str, list[Artifact]]:
     """Inputs of ``evaluation.run``."""
     base, tuned = checkpoints
-    return {"models": [tuned], "base": [base], "tokens": [tokens], "questions": [questions]}
+    models = [tuned, quantized]
+    return {"models": models, "base": [base], "tokens": [tokens], "questions": [questions]}
 
 
 @pytest.fixture(scope="session")

@@ -29,11 +29,12 @@ def inputs(
     tokens: Artifact,
     checkpoints: list[Artifact],
     scores: Artifact,
+    quantized: Artifact,
     trajectories: Artifact,
 ) -> dict[str, list[Artifact]]:
     return {
         "corpus": [corpus], "tokens": [tokens], "checkpoints": checkpoints,
-        "scores": [scores], "trajectories": [trajectories],
+        "quantized": [quantized], "scores": [scores], "trajectories": [trajectories],
     }  # fmt: skip
 
 

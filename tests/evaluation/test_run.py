@@ -10,9 +10,9 @@ from evaluation.summary import Summary
 def test_every_model_has_every_figure(scores: Artifact) -> None:
     summary = Summary.model_validate_json(scores.path("summary.json").read_text())
     labels = [entry.label for entry in summary.models]
-    assert labels == ["sft", "pretrain", "unigram"]
+    assert labels == ["sft", "quantized", "pretrain", "unigram"]
     found = {(r.label, r.benchmark, r.metric, r.group) for r in summary.results}
-    for label in ("sft", "pretrain"):
+    for label in ("sft", "quantized", "pretrain"):
         assert (label, "docs_choice", "circular_accuracy", "all") in found
         assert (label, "docs_choice_text", "accuracy", "all") in found
         assert (label, "arithmetic", "accuracy", "all") in found
