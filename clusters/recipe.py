@@ -42,7 +42,7 @@ class Recipe(StageConfig):
     """Folder of the artifacts. Every node must see it."""
     runs: Path = execution(Path("runs"))
     """Folder of the run records and logs."""
-    scores: str | None = execution(None)
+    database: str | None = execution(None)
     """SQLAlchemy URL of the score database; by default SQLite in the store."""
     cluster: ClusterConfig = execution(ClusterConfig())
     """How much of this machine to take, or which cluster to join."""
@@ -59,7 +59,7 @@ class Recipe(StageConfig):
     @property
     def scores_url(self) -> str:
         """The score database's URL, the default filled in."""
-        return self.scores or f"sqlite:///{self.store.absolute() / 'scores.db'}"
+        return self.database or f"sqlite:///{self.store.absolute() / 'scores.db'}"
 
 
 @dataclass(frozen=True)
