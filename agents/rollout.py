@@ -6,35 +6,23 @@ says the same, and the artifact holds no port, key, time or attempt number.
 """
 
 import json
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from agents.environments.arithmetic import AnswerGrader, Problem, problems
-from agents.episode import EpisodeKey, turns
-from agents.policy import Policy
-from agents.protocols.react import react
+from agents.assignment import Assignment, assignments, read_turns
 from agents.summary import summarise
-from agents.tools.registry import TOOLS
+from agents.workers import play_all
 from clusters.config import StageConfig, execution
 from clusters.failpoints import failpoint
-from clusters.progress import Progress
-from clusters.stage import StageContext
-from clusters.units import Units
-from contracts.conversation import Message
-from contracts.documents import VALIDATION
-from contracts.trajectory import Turn, to_table
+from clusters.stage import Requirements, StageContext
+from contracts.trajectory import to_table
 
-STEP = "episode"
 SLOTS = 8
 """Sequences the endpoint decodes at once. Fixed: the shapes of its matrix products follow
 from it, and with them the last bits of the log-probs."""
-TASK_CPUS = 0.1
-"""An episode mostly waits for the endpoint."""
 
 
 class RolloutConfig(StageConfig):
@@ -58,99 +46,9 @@ class RolloutConfig(StageConfig):
     """Port of the endpoint on loopback; 0 takes a free one."""
 
 
-class RolloutError(Exception):
-    """An episode failed on every try."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One episode to play."""
-
-    key: EpisodeKey
-    problem: Problem
-
-    @property
-    def unit(self) -> str:
-        """Name of its work unit."""
-        return f"{STEP}/{self.key.episode_id}"
-
-
-def assignments(run: str, config: RolloutConfig, seed: int) -> list[Assignment]:
-    """The episodes of a run, in the order of the table."""
-    return [
-        Assignment(EpisodeKey(run, problem.id, sample), problem)
-        for problem in problems(VALIDATION, config.episodes, seed)
-        for sample in range(config.samples)
-    ]
-
-
-def play(assignment: Assignment, policy: Policy, units: Units, max_turns: int) -> dict[str, Any]:
-    """Play one episode and publish its unit; returns timings, which no data file holds."""
-    started = time.perf_counter()
-    key, problem = assignment.key, assignment.problem
-    if units.record(assignment.unit) is not None:  # a try that died after it published
-        return {"episode_id": key.episode_id, "seconds": 0.0, "tool_ms": []}
-    with units.start(assignment.unit) as unit:
-        steps = []
-        question = [Message(role="user", content=problem.question)]
-        for step in react(question, policy, TOOLS, max_turns=max_turns, seed=key.seed):
-            steps.append(step)
-            failpoint("agents.rollout.between_steps")
-        reward = AnswerGrader(problem)(list(steps[-1].after))
-        rows = [row.model_dump() for row in turns(key, steps, reward)]
-        unit.scratch("turns.json").write_text(json.dumps(rows), encoding="utf-8")
-    return {
-        "episode_id": key.episode_id,
-        "seconds": round(time.perf_counter() - started, 4),
-        "tool_ms": [s.observation.milliseconds for s in steps if s.observation is not None],
-    }
-
-
-def play_all(
-    todo: list[Assignment],
-    policy: Policy,
-    units: Units,
-    config: RolloutConfig,
-    progress: Progress,
-) -> Iterable[dict[str, Any]]:
-    """Play episodes as Ray tasks, ``concurrency`` at a time; yields their timings.
-
-    Raises:
-        RolloutError: an episode failed ``attempts`` times.
-    """
-    import ray
-
-    task = ray.remote(num_cpus=TASK_CPUS, max_retries=config.attempts - 1, retry_exceptions=True)(
-        play
-    )
-    waiting = list(reversed(todo))
-    running: dict[Any, Assignment] = {}
-    with progress.task("episodes", len(todo), "episodes") as bar:
-        while waiting or running:
-            while waiting and len(running) < config.concurrency:
-                one = waiting.pop()
-                running[task.remote(one, policy, units, config.max_turns)] = one
-            done, _ = ray.wait(list(running))
-            for reference in done:
-                one = running.pop(reference)
-                try:
-                    timing = ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    for other in running:
-                        ray.cancel(other, force=True)
-                    raise RolloutError(_failure(one, config.attempts, error)) from error
-                failpoint("agents.rollout.episode_done")
-                bar.advance()
-                yield timing
-
-
-def _failure(one: Assignment, attempts: int, error: Exception) -> str:
-    # RayTaskError carries the task's own exception; its text is a coloured traceback.
-    cause = getattr(error, "cause", None) or error
-    return (
-        f"episode {one.key.episode_id} ({one.problem.question!r}) failed {attempts} times, "
-        f"last by {type(cause).__name__}: {cause}"
-    )
+def needed(config: RolloutConfig) -> Requirements:
+    """Serve's processes, the replica and a worker per episode in flight (0.3 GB each)."""
+    return Requirements(cpus=1.0, memory_bytes=(1200 + 300 * config.concurrency) << 20)
 
 
 def rollout(context: StageContext) -> dict[str, Any]:
@@ -158,13 +56,16 @@ def rollout(context: StageContext) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     config: RolloutConfig = context.config
-    # The directory is named by the fingerprint: ids then follow from what was asked.
-    every = assignments(context.out.directory.name, config, context.seed)
+    every = assignments(
+        context.out.directory.name,  # the fingerprint: ids then follow from what was asked
+        episodes=config.episodes,
+        samples=config.samples,
+        seed=context.seed,
+    )
     units = context.out.units
     pending = set(units.pending([one.unit for one in every]))
-    todo = [one for one in every if one.unit in pending]
-    if todo:
-        _serve_and_play(context, todo)
+    if pending:
+        _serve_and_play(context, [one for one in every if one.unit in pending])
     failpoint("agents.rollout.before_gather")
     episodes = [(one.problem, read_turns(units, one)) for one in every]
     rows = [row for _, played in episodes for row in played]
@@ -176,15 +77,6 @@ def rollout(context: StageContext) -> dict[str, Any]:
     return {"in": {"problems": config.episodes}, "out": counts, **summary}
 
 
-def read_turns(units: Units, one: Assignment) -> list[Turn]:
-    """The rows of a published episode."""
-    record = units.record(one.unit)
-    if record is None:
-        raise RolloutError(f"episode {one.key.episode_id} is not published")
-    text = units.resolve(record.scratch["turns.json"]).read_text(encoding="utf-8")
-    return [Turn.model_validate(row) for row in json.loads(text)]
-
-
 def _serve_and_play(context: StageContext, todo: list[Assignment]) -> None:
     from agents.endpoint import EndpointPolicy
     from serving.app import serve_model
@@ -193,8 +85,15 @@ def _serve_and_play(context: StageContext, todo: list[Assignment]) -> None:
     model = context.input("model").path("model")
     with serve_model(model, model_name=context.name, port=config.port, slots=SLOTS) as endpoint:
         failpoint("agents.rollout.serving")
-        policy = EndpointPolicy(endpoint, config.max_tokens, config.temperature)
-        timings = play_all(todo, policy, context.out.units, config, context.progress)
+        timings = play_all(
+            todo,
+            EndpointPolicy(endpoint, config.max_tokens, config.temperature),
+            context.out.units,
+            context.progress,
+            max_turns=config.max_turns,
+            concurrency=config.concurrency,
+            attempts=config.attempts,
+        )
         _log(context.log_dir / "episodes.jsonl", timings)
 
 

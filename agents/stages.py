@@ -1,7 +1,7 @@
 """The stages of this room, as recipes name them."""
 
 from agents.demonstrate import DemonstrateConfig, demonstrate
-from agents.rollout import RolloutConfig, rollout
+from agents.rollout import RolloutConfig, needed, rollout
 from clusters.stage import Input, Stage
 
 STAGES = [
@@ -18,5 +18,6 @@ STAGES = [
         output="trajectories",
         run=rollout,
         inputs={"model": Input(("quantized", "checkpoint"))},
+        requires=needed,
     ),
 ]

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from agents.assignment import assignments
 from agents.cli import app
 from agents.demonstrate import Expert
 from agents.episode import turns
 from agents.protocols.react import react
-from agents.rollout import RolloutConfig, assignments
 from agents.show import episode_lines, read_episodes, step_lines
 from agents.summary import summarise
 from agents.tools.registry import TOOLS
@@ -23,7 +23,7 @@ def artifact(tmp_path: Path) -> Artifact:
     import pyarrow.parquet as pq
 
     played = []
-    for one in assignments("run", RolloutConfig(episodes=5), 3):
+    for one in assignments("run", episodes=5, samples=1, seed=3):
         question = [Message(role="user", content=one.problem.question)]
         steps = list(react(question, Expert(one.problem), TOOLS))
         played.append((one.problem, turns(one.key, steps, 1.0)))

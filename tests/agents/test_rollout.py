@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from agents.assignment import Assignment, RolloutError, assignments, play, read_turns
 from agents.demonstrate import Expert
 from agents.environments.arithmetic import problems
 from agents.policy import PolicyRefused
-from agents.rollout import (
-    Assignment,
-    RolloutConfig,
-    RolloutError,
-    assignments,
-    play,
-    play_all,
-    read_turns,
-)
+from agents.rollout import RolloutConfig
+from agents.workers import play_all
 from clusters.config import identity
 from clusters.progress import Progress
 from clusters.units import Units
@@ -50,14 +44,22 @@ class FailsAlways:
         raise ConnectionError("nobody answers")
 
 
+def some(count: int) -> list[Assignment]:
+    return assignments("run", episodes=count, samples=1, seed=3)
+
+
+def play_some(every, policy, units):
+    settings = {"max_turns": 4, "concurrency": 3, "attempts": 2}
+    return list(play_all(every, policy, units, Progress(), **settings))
+
+
 def rows_of(units, every):
     return [[turn.model_dump() for turn in read_turns(units, one)] for one in every]
 
 
 def test_assignments_are_pure_and_never_train():
-    config = RolloutConfig(episodes=30, samples=3)
-    every = assignments("run", config, 5)
-    assert every == assignments("run", config, 5)
+    every = assignments("run", episodes=30, samples=3, seed=5)
+    assert every == assignments("run", episodes=30, samples=3, seed=5)
     assert len({one.key.episode_id for one in every}) == 90
     assert len({one.key.group_id for one in every}) == 30
     assert {one.problem for one in every} <= set(problems("validation", 983, 5))
@@ -71,7 +73,7 @@ def test_how_it_runs_is_not_what_is_asked():
 
 
 def test_an_episode_is_published_once_with_its_reward(tmp_path):
-    (one,) = assignments("run", RolloutConfig(episodes=1), 3)
+    (one,) = some(1)
     units = Units(tmp_path)
     timing = play(one, expert, units, 4)
     assert units.pending([one.unit]) == []
@@ -82,7 +84,7 @@ def test_an_episode_is_published_once_with_its_reward(tmp_path):
 
 
 def test_a_refused_episode_is_an_episode(tmp_path):
-    (one,) = assignments("run", RolloutConfig(episodes=1), 3)
+    (one,) = some(1)
     play(one, refuses, Units(tmp_path), 4)
     (turn,) = read_turns(Units(tmp_path), one)
     assert (turn.status, turn.reward) == ("error", 0.0)
@@ -90,7 +92,7 @@ def test_a_refused_episode_is_an_episode(tmp_path):
 
 
 def test_a_failing_policy_publishes_nothing(tmp_path):
-    (one,) = assignments("run", RolloutConfig(episodes=1), 3)
+    (one,) = some(1)
     with pytest.raises(ConnectionError):
         play(one, FailsAlways(), Units(tmp_path), 4)
     assert Units(tmp_path).pending([one.unit]) == [one.unit]
@@ -100,14 +102,13 @@ def test_a_failing_policy_publishes_nothing(tmp_path):
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_worker_changes_nothing(tmp_path):
-    config = RolloutConfig(episodes=12, concurrency=3)
-    every = assignments("run", config, 3)
+    every = some(12)
     token = tmp_path / "token"
     token.touch()
     alone, crowded = Units(tmp_path / "alone"), Units(tmp_path / "crowded")
     for one in every:
-        play(one, expert, alone, config.max_turns)
-    timings = list(play_all(every, DiesOnce(token), crowded, config, Progress()))
+        play(one, expert, alone, 4)
+    timings = play_some(every, DiesOnce(token), crowded)
     assert not token.exists()  # a worker really died
     assert len(timings) == len({timing["episode_id"] for timing in timings}) == 12
     assert rows_of(crowded, every) == rows_of(alone, every)
@@ -115,7 +116,5 @@ def test_a_killed_worker_changes_nothing(tmp_path):
 
 @pytest.mark.usefixtures("ray_session")
 def test_an_episode_that_never_works_stops_the_stage_with_its_reason(tmp_path):
-    config = RolloutConfig(episodes=3, concurrency=2, attempts=2)
-    every: list[Assignment] = assignments("run", config, 3)
     with pytest.raises(RolloutError, match=r"failed 2 times.*nobody answers"):
-        list(play_all(every, FailsAlways(), Units(tmp_path), config, Progress()))
+        play_some(some(3), FailsAlways(), Units(tmp_path))
