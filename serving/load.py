@@ -167,6 +167,7 @@ def load_model(path: Path) -> "PreTrainedModel":
         raise ModelError(f"{path}: no causal language model: {error}") from error
     if not all(hasattr(getattr(model, "model", None), part) for part in _PARTS):
         raise ModelError(f"{path}: {model_config.model_type!r} is no Llama-shaped decoder")
+    _refuse_unsupported(model_config, path)
     said = read_config(path).get(CONFIG_KEY)
     packed = _packed_layers(model, said, path) if said is not None else []
     _fill(model, path)
@@ -197,6 +198,17 @@ def _model_config(path: Path) -> tuple[Any, "torch.dtype"]:
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype)
     return config, dtype
+
+
+def _refuse_unsupported(config: Any, path: Path) -> None:
+    """Attention that sees a window, and rotary angles that change with the longest request."""
+    layers = set(getattr(config, "layer_types", None) or [])
+    window = getattr(config, "sliding_window", None)
+    if layers - {"full_attention"} or (window and not layers):
+        raise ModelError(f"{path / 'config.json'}: sliding-window attention is not supported")
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope in ("dynamic", "longrope"):
+        raise ModelError(f"{path / 'config.json'}: rope_type {rope!r} is not supported")
 
 
 def _fill(model: "PreTrainedModel", path: Path) -> None:

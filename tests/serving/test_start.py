@@ -144,6 +144,26 @@ def test_damaged_models_are_named(model_dir: Path, tmp_path: Path) -> None:
         load_engine(broken)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_type": "mistral", "sliding_window": 64}, "sliding-window"),
+        (
+            {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
+            "dynamic",
+        ),
+    ],
+)
+def test_unsupported_attention_is_refused(
+    model_dir: Path, tmp_path: Path, changes: dict, says: str
+) -> None:
+    odd = copy(model_dir, tmp_path)
+    config = json.loads((odd / "config.json").read_text())
+    (odd / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(ModelError, match=says):
+        load_model(odd)
+
+
 def test_core_imports_without_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None\n"
