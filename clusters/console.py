@@ -7,6 +7,7 @@ import typer
 from clusters.artifact import ArtifactError
 from clusters.config import ConfigError
 from clusters.runner import Stopped
+from clusters.stage import StageError
 
 
 def run_app(app: typer.Typer) -> None:
@@ -15,7 +16,7 @@ def run_app(app: typer.Typer) -> None:
         app()
     except ConfigError as error:
         _end(error, 2)
-    except ArtifactError as error:
+    except (ArtifactError, StageError) as error:
         _end(error, 1)
     except Stopped as error:
         _end(error, 130)

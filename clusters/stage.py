@@ -11,6 +11,10 @@ from clusters.progress import Progress
 from contracts.manifest import ExternalInput
 
 
+class StageError(Exception):
+    """A stage cannot go on, for a reason its user can read and act on."""
+
+
 @dataclass(frozen=True)
 class Requirements:
     """What must be free before a stage starts."""
