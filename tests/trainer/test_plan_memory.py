@@ -48,8 +48,7 @@ def held_bytes(tensors) -> int:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("zero", "ranks"), [(0, 1), (1, 4), (2, 4), (3, 4)])
-def test_states_are_those_of_a_trained_model(seed, zero, ranks):
+def test_states_are_those_of_a_trained_model(seed):
     import torch
 
     shape = random_shape(random.Random(seed))
@@ -67,10 +66,11 @@ def test_states_are_those_of_a_trained_model(seed, zero, ranks):
     gradients = held_bytes([weight.grad for weight in weights])
     states = held_bytes([*master, *(value for value in moments if value.numel() > 1)])
 
-    ours = ledger(shape, Layout(ranks, zero, ranks if zero else 1, 1, 1), 8)
-    assert ours.parameters == pytest.approx(parameters / (ranks if zero == 3 else 1), rel=0.1)
-    assert ours.gradients == pytest.approx(gradients / (ranks if zero >= 2 else 1), rel=0.1)
-    assert ours.optimiser == pytest.approx(states / (ranks if zero else 1), rel=0.1)
+    for zero, ranks in ((0, 1), (1, 4), (2, 4), (3, 4)):
+        ours = ledger(shape, Layout(ranks, zero, ranks if zero else 1, 1, 1), 8)
+        assert ours.parameters == pytest.approx(parameters / (ranks if zero == 3 else 1), rel=0.1)
+        assert ours.gradients == pytest.approx(gradients / (ranks if zero >= 2 else 1), rel=0.1)
+        assert ours.optimiser == pytest.approx(states / (ranks if zero else 1), rel=0.1)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -6,6 +6,8 @@ from clusters.config import ConfigError, nearest
 
 GB = 1e9
 GIB = 2.0**30
+RESERVED = 0.06
+"""Share of a GPU's memory left free: driver, context, NCCL's buffers, and the ledger's doubt."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Gpu:
 
     name: str
     memory: float
-    """Bytes that a process can use: the nominal size less driver and context."""
+    """Bytes that a plan may fill: the nominal size less ``RESERVED``."""
     peak_flops: float
     """Dense bf16 (fp16 where there is no bf16) tensor FLOP/s of the data sheet."""
     memory_bandwidth: float
@@ -50,7 +52,7 @@ def _gpu(
     source: str,
 ) -> Gpu:
     return Gpu(
-        name, (gib - 1) * GIB, tflops * 1e12, memory_tb * 1e12, link_gb * GB, efficiency, source
+        name, gib * GIB * (1 - RESERVED), tflops * 1e12, memory_tb * 1e12, link_gb * GB, efficiency, source
     )
 
 
@@ -72,7 +74,7 @@ _GPUS = [
     _gpu("l40s-48g", 48, 362, 0.86, 25, 0.50, "NVIDIA L40S data sheet; PCIe only"),
     _gpu("mi250x-64g", 64, 191, 1.6, 100, 0.45, "AMD MI250X data sheet, one of its two dies"),
     _gpu("mi300x-192g", 192, 1307, 5.3, 448, 0.40, "AMD MI300X data sheet"),
-    _gpu("cpu", 17, 1.4, 0.02, 10, 0.50, "one x86 core pair of a small cloud box, measured"),
+    _gpu("cpu", 16, 1.4, 0.02, 10, 0.50, "one x86 core pair of a small cloud box, measured"),
 ]
 GPUS = {gpu.name: gpu for gpu in _GPUS}
 _ALIASES = {

@@ -152,6 +152,7 @@ def _shardings(cluster: Cluster, ranks: int, tensor: int) -> Iterator[tuple[int,
     """
     yield 0, 1
     if ranks == 1:
+        yield 1, 1  # shards nothing, but its optimiser may be offloaded
         return
     node = cluster.gpus_per_node // tensor
     if 1 < node < ranks and ranks % node == 0:
