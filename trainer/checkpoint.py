@@ -129,7 +129,7 @@ class CheckpointStore:
             try:
                 record = _read_record(path)
                 problem = _problem_of(self.root, record)
-            except (ValueError, TypeError, OSError) as error:
+            except (ValueError, TypeError, KeyError, OSError) as error:
                 problem = f"unreadable record: {error}"
             if problem is None:
                 return record
@@ -149,7 +149,12 @@ class CheckpointStore:
 
     def _sweep(self) -> None:
         """Remove folders that no record names."""
-        named = {_read_record(path).directory for path in self.records()}
+        named = set()
+        for path in self.records():
+            try:
+                named.add(_read_record(path).directory)
+            except (ValueError, TypeError, KeyError):
+                path.unlink(missing_ok=True)  # it could never be resumed from
         for directory in self.root.glob("step-*.*"):
             if directory.is_dir() and directory.name not in named:
                 shutil.rmtree(directory, ignore_errors=True)

@@ -6,16 +6,18 @@ from clusters.stage import Input, Requirements, Stage
 from trainer import pretrain, sft
 from trainer.config import PretrainConfig, SftConfig, TrainConfig
 
-_WORKER_BYTES = 700 << 20
-"""Of a worker before it holds a model: torch, DeepSpeed and Ray, as measured."""
+_PROCESS_BYTES = 950 << 20
+"""Of a worker with a model of ten million parameters, as measured; of the driver too."""
 
 
 def _requires(config: Any) -> Requirements:
     assert isinstance(config, TrainConfig)
-    workers = config.parallel.workers
+    parallel = config.parallel
+    if parallel.workers == 1:
+        return Requirements(memory_bytes=_PROCESS_BYTES)
     return Requirements(
-        cpus=workers * config.parallel.cpus_per_worker if workers > 1 else 1.0,
-        memory_bytes=workers * _WORKER_BYTES,
+        cpus=parallel.workers * parallel.cpus_per_worker,
+        memory_bytes=(parallel.workers + 1) * _PROCESS_BYTES,
         disk_bytes=1 << 30,
     )
 

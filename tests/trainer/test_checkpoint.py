@@ -99,3 +99,12 @@ def test_a_second_save_of_a_step_leaves_the_first(saved: CheckpointStore):
     saved.save(state, 30, 120, [])
     saved.resume(state, print)
     assert state.value == 30
+
+
+def test_an_older_unreadable_record_does_not_stop_the_run(saved: CheckpointStore):
+    saved.records()[1].write_text("not json")
+    state = FakeState()
+    record, _ = saved.resume(state, print)
+    assert record.step == 30
+    saved.save(state, 40, 160, [])
+    assert [path.name for path in saved.records()] == ["step-00000040.json", "step-00000030.json"]

@@ -52,7 +52,13 @@ def _gpu(
     source: str,
 ) -> Gpu:
     return Gpu(
-        name, gib * GIB * (1 - RESERVED), tflops * 1e12, memory_tb * 1e12, link_gb * GB, efficiency, source
+        name,
+        gib * GIB * (1 - RESERVED),
+        tflops * 1e12,
+        memory_tb * 1e12,
+        link_gb * GB,
+        efficiency,
+        source,
     )
 
 
