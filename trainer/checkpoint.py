@@ -19,13 +19,14 @@ from typing import Any
 
 from clusters.artifact import publish
 from clusters.failpoints import failpoint
+from clusters.stage import StageError
 from contracts.manifest import hash_file
 from trainer.parallel.stepper import Stepper
 
 METRICS_NAME = "metrics.jsonl"
 
 
-class CheckpointError(Exception):
+class CheckpointError(StageError):
     """There are checkpoints, but none that can be resumed from."""
 
 

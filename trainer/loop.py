@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from clusters.failpoints import failpoint
+from clusters.stage import StageError
 from trainer.checkpoint import CheckpointStore
 from trainer.config import OptimiserConfig
 from trainer.data.rows import Row, RowSource, collate, empty_row, micro_steps, rank_rows
@@ -21,7 +22,7 @@ from trainer.parallel.stepper import Stepper
 from trainer.schedule import learning_rate
 
 
-class TrainingDiverged(Exception):
+class TrainingDiverged(StageError):
     """The loss or the gradient is no longer a number."""
 
 

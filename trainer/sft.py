@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.config import ConfigError
-from clusters.stage import StageContext
+from clusters.stage import StageContext, StageError
 from trainer.config import SftConfig
 from trainer.job import MODEL_NAME, Job, Prepared
 
@@ -15,7 +15,7 @@ _RENDERED = "rendered.npz"
 _REJECTED = "rejected.jsonl"
 
 
-class TooManyBadConversations(Exception):
+class TooManyBadConversations(StageError):
     """More conversations were unusable than ``max_bad_share`` allows."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from clusters.config import ConfigError
 from clusters.progress import Progress
+from clusters.stage import StageError
 from trainer.checkpoint import METRICS_NAME, CheckpointError
 from trainer.follow import Follower
 from trainer.job import TRAINER_NAME, Job, run_rank
@@ -15,7 +16,7 @@ from trainer.metrics import MetricsLog
 _COLLECTIVE_TIMEOUT_SECONDS = 600
 
 
-class TrainingFailed(Exception):
+class TrainingFailed(StageError):
     """Training stopped for a reason that a retry does not change."""
 
 
