@@ -75,20 +75,26 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Field names of the (possibly nested) model that a location points into."""
-    current: Any = model
+    """Field names of the (possibly nested) model that a location points into.
+
+    A location inside a tagged union holds the tag of the member that was meant.
+    """
+    current: list[type[BaseModel]] = [model]
     for part in location:
-        fields = getattr(current, "model_fields", {})
-        if part in fields:
-            current = _model_in(fields[part].annotation)
-    return list(getattr(current, "model_fields", {}))
+        nested = [m.model_fields[part].annotation for m in current if part in m.model_fields]
+        if nested:
+            current = [found for annotation in nested for found in _models_in(annotation)]
+        else:
+            current = [m for m in current if _has_tag(m, part)] or current
+    return sorted({name for found in current for name in found.model_fields})
 
 
-def _model_in(annotation: Any) -> Any:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in _models_in(inner)]
+
+
+def _has_tag(model: type[BaseModel], tag: str) -> bool:
+    fields = model.model_fields.values()
+    return any(tag in getattr(field.annotation, "__args__", ()) for field in fields)

@@ -41,7 +41,11 @@ class FilesSource(StageConfig):
 
 def _expand(value: Any) -> Any:
     """``python-docs`` alone stands for that source with its defaults."""
-    return {"format": PYTHON_DOCS} if value == PYTHON_DOCS else value
+    if value == PYTHON_DOCS:
+        return {"format": PYTHON_DOCS}
+    if isinstance(value, str):
+        raise ValueError(f"a source is {PYTHON_DOCS!r} or a mapping with path, format and source")
+    return value
 
 
 SourceConfig = Annotated[

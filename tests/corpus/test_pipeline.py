@@ -8,11 +8,13 @@ import pytest
 
 from clusters.artifact import Artifact
 from clusters.config import ConfigError
+from clusters.execute import run_stage
 from contracts.documents import DOCUMENTS, REJECTED, document_uid
+from corpus.config import BuildConfig
 from corpus.dedup.exact import content_hash, words_of
 from corpus.errors import CorpusError
 from corpus.ledger import read_ledger
-from tests.corpus.builder import build, sentences, write_source
+from tests.corpus.builder import BUILD, build, sentences, write_source
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -124,3 +126,14 @@ def test_too_little_text_for_a_classifier_is_said_in_the_ledger(tmp_path: Path) 
     documents, _ = _tables(artifact)
     assert documents["quality"].to_pylist() == [None] * len(documents)
     assert len(documents) >= 1
+
+
+@pytest.mark.slow
+def test_the_installed_documentation_gives_at_least_ten_megabytes(tmp_path: Path) -> None:
+    config = BuildConfig.model_validate({"sources": ["python-docs"]})
+    artifact = run_stage(BUILD, config, store=tmp_path)
+    ledger = read_ledger(artifact.path("ledger.json"))
+    assert ledger.kept.total.bytes >= 10_000_000
+    assert set(ledger.kept.sources) == {"docs", "docstrings"}
+    assert ledger.quality.heldout_auc is not None
+    assert ledger.quality.heldout_auc > 0.9
