@@ -64,12 +64,16 @@ class SlotEngine:
         self._scheduler = Scheduler(runner.num_slots)
         self._jobs: dict[str, _Job] = {}
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._side_work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._side_work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = (
+            queue.SimpleQueue()
+        )
         self._policy_version = 0
         self._generated = 0
         self._prefilled = 0
         self._threads = threads
         self._closed = threading.Event()
+        self._gate = threading.Lock()
+        """Held to close and to send: no command is left behind by a thread that has ended."""
         self._thread = threading.Thread(target=self._run, name="inkstone-engine", daemon=True)
         self._thread.start()
 
@@ -132,8 +136,7 @@ class SlotEngine:
 
     def close(self) -> None:
         """Abort what runs and stop the thread."""
-        self._closed.set()
-        self._commands.put(lambda: None)
+        self._shut()
         self._thread.join()
 
     @property
@@ -169,9 +172,15 @@ class SlotEngine:
                 )
 
     def _send(self, command: Callable[[], None]) -> None:
-        if self._closed.is_set() or not self._thread.is_alive():
-            raise EngineError("the engine is closed")
-        self._commands.put(command)
+        with self._gate:
+            if self._closed.is_set():
+                raise EngineError("the engine is closed")
+            self._commands.put(command)
+
+    def _shut(self) -> None:
+        with self._gate:
+            self._closed.set()
+            self._commands.put(lambda: None)
 
     def _send_quietly(self, command: Callable[[], None]) -> None:
         with contextlib.suppress(EngineError):
@@ -180,15 +189,7 @@ class SlotEngine:
     async def _between_steps(self, work: Callable[[], Any]) -> Any:
         """Run ``work`` in the engine's thread between two steps."""
         future: Future[Any] = Future()
-
-        def run() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(work())
-                except Exception as error:
-                    future.set_exception(error)
-
-        self._send(lambda: self._side_work.put(run))
+        self._send(lambda: self._side_work.put((future, work)))
         return await asyncio.wrap_future(future)
 
     # The engine's thread.
@@ -196,14 +197,36 @@ class SlotEngine:
     def _run(self) -> None:
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        while not self._closed.is_set():
-            self._take_commands()
-            with contextlib.suppress(queue.Empty):
-                self._side_work.get_nowait()()
-            self._step()
+        try:
+            while not self._closed.is_set():
+                self._take_commands()
+                self._one_side_job()
+                self._step()
+        finally:
+            self._shut()
+            self._let_go()
+
+    def _one_side_job(self) -> None:
+        """At most one between two steps, so that neither side starves the other."""
+        try:
+            future, work = self._side_work.get_nowait()
+        except queue.Empty:
+            return
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+    def _let_go(self) -> None:
+        """End everybody who waits for this thread."""
         self._take_commands(wait=False)
         for job in list(self._jobs.values()):
             self._finish(job, FinishReason.ABORT)
+        while not self._side_work.empty():
+            future, _ = self._side_work.get_nowait()
+            if future.set_running_or_notify_cancel():
+                future.set_exception(EngineError("the engine is closed"))
 
     def _take_commands(self, wait: bool = True) -> None:
         idle = not self._scheduler.has_work and self._side_work.empty()

@@ -1,5 +1,6 @@
 import asyncio
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,33 @@ def test_a_closed_engine_refuses(model_dir: Path) -> None:
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         asyncio.run(collect(engine, EngineRequest("z", (1,), SamplingParams())))
+
+
+def test_closing_lets_everybody_go(model_dir: Path) -> None:
+    engine = load_engine(model_dir, slots=1)
+
+    async def run() -> tuple:
+        request = EngineRequest("long", (1,), SamplingParams(max_tokens=255))
+        stream = engine.submit(request)
+        await anext(stream)
+        scores = [asyncio.create_task(engine.score([1], [[2]] * 400)) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(engine.close)
+        rest = [chunk.finish_reason async for chunk in stream]
+        return rest[-1], await asyncio.gather(*scores, return_exceptions=True)
+
+    reason, scores = asyncio.run(asyncio.wait_for(run(), 30))
+    assert reason == FinishReason.ABORT
+    assert all(isinstance(s, EngineError) or len(s) == 400 for s in scores)
+
+
+def test_an_engine_whose_thread_dies_lets_everybody_go(model_dir: Path, monkeypatch) -> None:
+    engine = load_engine(model_dir, slots=1)
+    monkeypatch.setattr(engine._scheduler, "admit", lambda: 1 / 0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    async def run() -> list:
+        return [c async for c in engine.submit(EngineRequest("x", (1,), SamplingParams()))]
+
+    assert asyncio.run(asyncio.wait_for(run(), 30))[-1].finish_reason == FinishReason.ABORT
+    assert not engine.alive
