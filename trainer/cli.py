@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from trainer.plan.cli import add_plan
+
 app = typer.Typer(no_args_is_help=True, help="Token store and conversations to checkpoints.")
+add_plan(app)
 
 
 @app.callback()

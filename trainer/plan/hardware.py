@@ -37,7 +37,7 @@ class Cluster:
     node_bandwidth: float
     """Bytes/s out of a node to the others, all its ports together, one direction."""
     host_memory: float = 1e12
-    """Bytes of main memory per node, for offloading."""
+    """Bytes of main memory per node, for offloading; 0 where there is nothing to offload to."""
     host_link: float = 25e9
     """Bytes/s between one GPU and main memory (PCIe 4 x16, about 25 GB/s in practice)."""
 
@@ -144,4 +144,5 @@ def find_cluster(
     per_node = preset[1] if gpus_per_node is None else gpus_per_node
     if gbit <= 0 or per_node <= 0:
         raise ConfigError(f"--node-gbit-s {gbit}, --gpus-per-node {per_node}: both must be above 0")
-    return Cluster(GPUS[preset[0]], per_node, gbit * 1e9 / 8)
+    host = 0.0 if preset[0] == "cpu" else Cluster.host_memory  # its memory is the host's
+    return Cluster(GPUS[preset[0]], per_node, gbit * 1e9 / 8, host)

@@ -126,7 +126,7 @@ def _from_config(config: dict[str, Any], path: Path) -> Shape:
     heads = size("num_attention_heads")
     bias = bool(config.get("attention_bias", config.get("bias", False)))
     return Shape(
-        name=path.parent.name or path.name,
+        name=path.parent.name if path.name == "config.json" else path.stem,
         vocab=size("vocab_size"),
         hidden=size("hidden_size"),
         layers=size("num_hidden_layers"),

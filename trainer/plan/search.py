@@ -129,18 +129,20 @@ def layouts(question: Question, gpus: int) -> Iterator[Layout]:
                         recompute=recompute,
                     )
                     yield base
-                    if zero:
+                    if zero and question.cluster.host_memory:
                         yield replace(base, offload=True)
 
 
 def _splits(question: Question, gpus: int) -> Iterator[tuple[int, int]]:
     shape, cluster = question.shape, question.cluster
     for tensor in SPLITS:
-        if shape.heads % tensor or shape.kv_heads % tensor or tensor > cluster.gpus_per_node:
+        if tensor > cluster.gpus_per_node:
             continue
         for sequence in SPLITS:
             both = tensor * sequence
-            if gpus % both or shape.heads % both or both > cluster.gpus_per_node:
+            if gpus % both or shape.kv_heads % both or shape.mlp % tensor:
+                continue
+            if both > cluster.gpus_per_node:
                 continue
             if question.length % sequence == 0:
                 yield tensor, sequence
