@@ -44,9 +44,9 @@ def external(config: RunConfig) -> list[ExternalInput]:
 
 
 def requires(config: RunConfig) -> Requirements:
-    """A worker holds torch and one small model: about 600 MB."""
+    """A worker holds torch and one small model: about 800 MB."""
     return Requirements(
-        cpus=config.workers * config.cpus_per_worker, memory_bytes=config.workers * (600 << 20)
+        cpus=config.workers * config.cpus_per_worker, memory_bytes=config.workers * (800 << 20)
     )
 
 
