@@ -11,6 +11,7 @@ from agents.policy import Policy
 from agents.protocols.react import react
 from agents.tools.registry import TOOLS
 from clusters.failpoints import failpoint
+from clusters.stage import StageError
 from clusters.units import Units
 from contracts.conversation import Message
 from contracts.documents import VALIDATION
@@ -19,7 +20,7 @@ from contracts.trajectory import Turn
 STEP = "episode"
 
 
-class RolloutError(Exception):
+class RolloutError(StageError):
     """An episode failed on every try, or its rows are not there."""
 
 

@@ -168,9 +168,7 @@ class ArtifactWriter:
         root = self.directory / self.attempt
         for record in self.units.records():
             for name, part in record.files.items():
-                target = self.path(name)
-                if not target.exists():
-                    _link(self.directory / "work" / part, target)
+                _link(self.directory / "work" / part, self.path(name), record.name)
         files = []
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
             size, checksum = hash_file(path)
@@ -217,8 +215,19 @@ def publish(path: Path, text: str) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
+    except OSError:  # a filesystem without hard links
+        return _create(path, text)
     finally:
         temporary.unlink()
+    return True
+
+
+def _create(path: Path, text: str) -> bool:
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
     return True
 
 
@@ -230,7 +239,9 @@ def replace_json(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path, unit: str) -> None:
+    if target.exists():
+        raise ArtifactError(f"{target}: unit {unit!r} writes a file that something else wrote")
     try:
         os.link(source, target)
     except OSError:  # a filesystem without hard links

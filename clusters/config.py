@@ -46,6 +46,8 @@ def _identity_of(value: Any, dumped: Any) -> Any:
         return _without_execution(value, dumped)
     if isinstance(value, list | tuple):
         return [_identity_of(v, d) for v, d in zip(value, dumped, strict=True)]
+    if isinstance(value, set | frozenset):
+        return sorted(dumped, key=repr)
     if isinstance(value, dict):
         return {k: _identity_of(v, dumped[str(k)]) for k, v in value.items()}
     return dumped

@@ -22,6 +22,6 @@ def run_app(app: typer.Typer) -> None:
         _end(error, 130)
 
 
-def _end(error: Exception, code: int) -> None:
+def _end(error: BaseException, code: int) -> None:
     print(f"error: {error}", file=sys.stderr)
     raise SystemExit(code)

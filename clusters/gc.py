@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters import runs
+from clusters.artifact import artifact_directory
 from clusters.config import ConfigError
 from contracts.manifest import MANIFEST_NAME, Manifest
 
@@ -28,17 +29,19 @@ def garbage(store: Path, runs_root: Path) -> list[Garbage]:
     for record in records:
         if record.status == "running" and record.alive:
             raise ConfigError(f"run {record.name!r} is running; wait for it before collecting")
-    needed = {
-        (runs_root / record.name / stage.path).resolve()
+    needed = {  # finished ones, and unfinished ones that the same command would resume
+        artifact_directory(store, stage.kind, stage.fingerprint)
         for record in records
         for stage in record.stages.values()
-        if stage.path
+        if stage.fingerprint
     }
     found = []
     for directory in sorted(p for p in store.glob("*/*") if p.is_dir()):
-        if not (directory / MANIFEST_NAME).exists():
-            found.append(_garbage(directory, "unfinished"))
-        elif directory.resolve() not in needed:
+        finished = (directory / MANIFEST_NAME).exists()
+        if directory not in needed:
+            found.append(_garbage(directory, "no run points to it" if finished else "unfinished"))
+        elif not finished:
+            continue
             found.append(_garbage(directory, "no run points to it"))
         else:
             found += _leftovers(directory)

@@ -4,6 +4,7 @@ Every problem is reported before anything starts, with file, line, key and remed
 """
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +14,14 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from clusters import runs
 from clusters.config import ConfigError, StageConfig, execution, explain, nearest
 from clusters.connect import ClusterConfig
 from clusters.registry import resolve
 from clusters.stage import Input, Stage
 from contracts.manifest import ExternalInput
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class StageEntry(StageConfig):
@@ -52,14 +56,22 @@ class Recipe(StageConfig):
     @field_validator("name")
     @classmethod
     def _one_word(cls, name: str) -> str:
-        if not name.replace("-", "").replace("_", "").isalnum():
+        if not NAME.fullmatch(name):
             raise ValueError("must be letters, digits, '-' and '_': it names a folder")
         return name
+
+    @field_validator("store")
+    @classmethod
+    def _absolute(cls, store: Path) -> Path:
+        return store.absolute()  # workers run in other folders
 
     @property
     def scores_url(self) -> str:
         """The score database's URL, the default filled in."""
-        return self.database or f"sqlite:///{self.store.absolute() / 'scores.db'}"
+        return self.database or f"sqlite:///{self.store / 'scores.db'}"
+
+
+RESERVED = frozenset(Recipe.model_fields) | {"logs", runs.RUN_NAME}
 
 
 @dataclass(frozen=True)
@@ -148,8 +160,11 @@ def load_plan(path: Path | str, overrides: Iterable[str] = ()) -> Plan:
 
 def _plan_stage(name: str, entry: StageEntry, recipe: Recipe) -> PlannedStage:
     key = f"stages.{name}"
-    if name in Recipe.model_fields:
-        raise ConfigError(f"{key}: {name!r} is a key of recipes; give the stage another name")
+    if name in RESERVED or not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{key}: not a name for a stage; use letters, digits, '-' and '_', "
+            f"and none of {', '.join(sorted(RESERVED))}"
+        )
     try:
         stage = resolve(entry.stage)
     except ConfigError as error:
@@ -225,13 +240,31 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
-        raw = yaml.safe_load(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_twins(path, node)
+        raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a recipe is a mapping with 'name' and 'stages'")
     return raw, _key_lines(node)
+
+
+def _refuse_twins(path: Path, node: Any) -> None:
+    """YAML would let the second of two equal keys win in silence."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twins(path, item)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise ConfigError(
+                    f"{path}:{line}: {key.value!r} stands twice, first in line {seen[key.value]}"
+                )
+            seen[key.value] = line
+            _refuse_twins(path, value)
 
 
 def _key_lines(node: Any, prefix: str = "") -> dict[str, int]:

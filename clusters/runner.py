@@ -21,8 +21,8 @@ from clusters.progress import Progress
 from clusters.recipe import Plan, PlannedStage
 
 
-class Stopped(Exception):
-    """The run was asked to stop (SIGTERM or Ctrl-C)."""
+class Stopped(BaseException):
+    """The run was asked to stop (SIGTERM or Ctrl-C); no `except Exception` takes it."""
 
 
 @dataclass

@@ -6,6 +6,7 @@
 import json
 import os
 import secrets
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +50,7 @@ class RunRecord(BaseModel):
     status: Literal["running", "finished", "failed", "stopped"]
     started: str
     seconds: float = 0.0
+    host: str
     pid: int
     process_started: float
     job: str | None = None
@@ -57,7 +59,9 @@ class RunRecord(BaseModel):
 
     @property
     def alive(self) -> bool:
-        """True while the driver's process lives on this machine."""
+        """True while the driver's process lives; of another machine's we cannot tell."""
+        if self.host != socket.gethostname():
+            return self.status == "running"
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.process_started) < 1
@@ -79,6 +83,7 @@ def new_record(name: str, recipe: Path, job: str | None) -> RunRecord:
         recipe=str(recipe),
         status="running",
         started=now.isoformat(timespec="seconds"),
+        host=socket.gethostname(),
         pid=os.getpid(),
         process_started=psutil.Process().create_time(),
         job=job,
@@ -100,16 +105,20 @@ def load(directory: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = ", ".join(r.name for r in all_runs(directory.parent)) or "none"
+        known = ", ".join(sorted(p.parent.name for p in directory.parent.glob(f"*/{RUN_NAME}")))
         raise ArtifactError(
-            f"{directory}: no run there; runs of {directory.parent}: {known}"
+            f"{directory}: no run there; runs of {directory.parent}: {known or 'none'}"
         ) from None
     except ValidationError as error:
         raise ArtifactError(f"{path}: damaged run record: {error}") from error
 
 
 def all_runs(root: Path) -> list[RunRecord]:
-    """Every run recorded below ``root``, newest first."""
+    """Every run recorded below ``root``, newest first.
+
+    Raises:
+        ArtifactError: a record is damaged.
+    """
     found = [load(path.parent) for path in root.glob(f"*/{RUN_NAME}")]
     return sorted(found, key=lambda record: record.started, reverse=True)
 

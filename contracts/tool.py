@@ -49,6 +49,8 @@ class Tool:
             },
             "required": schema.get("required", []),
         }
+        if "$defs" in schema:
+            parameters["$defs"] = schema["$defs"]
         return {
             "type": "function",
             "function": {
@@ -66,13 +68,17 @@ class Tool:
         """
         try:
             values = self.arguments.model_validate(json.loads(arguments_json))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, ValidationError):
+                raise ToolError(f"{self.name}: {_first_problem(error)}") from error
             raise ToolError(f"{self.name}: arguments are not JSON: {error}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "arguments"
-            raise ToolError(f"{self.name}: {where}: {first['msg']}") from error
         return self.function(**values.model_dump())
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "arguments"
+    return f"{where}: {first['msg']}"
 
 
 def tool(
@@ -91,6 +97,8 @@ def tool(
         hints = get_type_hints(function)
         fields: dict[str, Any] = {}
         for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise TypeError(f"tool {function.__name__!r}: {name!r} takes any number of values")
             if name not in hints:
                 raise TypeError(f"tool {function.__name__!r}: parameter {name!r} has no annotation")
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,7 @@ def submit(address: str, arguments: list[str], *, name: str) -> str:
             f"--address {address}: no Ray dashboard answers there: {error}"
         ) from error
     root = Path(__file__).resolve().parents[2]
-    entrypoint = " ".join(["python", "-m", "inkstone", *arguments])
+    entrypoint = shlex.join(["python", "-m", "inkstone", *arguments])
     return client.submit_job(
         entrypoint=entrypoint,
         metadata={"inkstone_run": name},

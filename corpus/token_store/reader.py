@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from contracts.manifest import hash_file
+from clusters.stage import StageError
 from contracts.token_store import (
     STORE_NAME,
     Shard,
@@ -18,7 +19,7 @@ from contracts.token_store import (
 from corpus.token_store.writer import token_dtype
 
 
-class TokenStoreError(Exception):
+class TokenStoreError(StageError):
     """A token store is missing, damaged, or made with another tokenizer."""
 
 
