@@ -66,9 +66,8 @@ def stats_of_ledger(ledger: Ledger) -> dict[str, Any]:
     """What the manifest says of the build."""
     first, total = ledger.steps[0].entered, ledger.kept.total
     return {
-        "records_in": first.documents,
-        "documents_out": total.documents,
-        "bytes_out": total.bytes,
+        "in": {"records": first.documents, "bytes": first.bytes},
+        "out": {"documents": total.documents, "bytes": total.bytes},
         "bad_records": ledger.bad_records,
         "splits": {name: amount.documents for name, amount in ledger.kept.splits.items()},
         "funnel": {step.name: step.passed.documents for step in ledger.steps},

@@ -25,7 +25,8 @@ def print_stats(path: Path, as_json: bool) -> None:
         ledger = _ledger(artifact)
         value, tables = ledger.model_dump(), [_funnel(ledger), _reasons(ledger), _kept(ledger)]
     elif artifact.manifest.kind == "tokens":
-        value, tables = artifact.manifest.stats, [_domains(artifact.manifest.stats)]
+        value = artifact.manifest.stats["splits"]
+        tables = [_domains(value)]
     else:
         raise ArtifactError(
             f"{path}: holds {artifact.manifest.kind!r}; stats reads 'corpus' and 'tokens'"

@@ -145,9 +145,8 @@ def run(context: StageContext) -> dict[str, Any]:
     save_tokenizer(tokenizer, folder, config.template, config.max_context)
     held_out = sample_documents(parts, VALIDATION, HELD_OUT_BYTES, context.seed)
     return {
-        "vocab_size": tokenizer.get_vocab_size(),
-        "train_documents": len(chosen.uids),
-        "train_bytes": chosen.bytes,
+        "in": {"documents": len(chosen.uids), "bytes": chosen.bytes},
+        "out": {"vocabulary": tokenizer.get_vocab_size()},
         "validation_bytes_per_token": _bytes_per_token(
             load_backend(folder), read_texts(parts, held_out.uids)
         ),

@@ -124,7 +124,10 @@ def run(context: StageContext) -> dict[str, Any]:
     for split in SPLITS:
         path = context.out.path(f"tokens/{split}/{STORE_NAME}")
         write_meta(path, _meta(folder, [e["shard"] for e in made if e["split"] == split]))
-    return {split: _totals([e for e in made if e["split"] == split]) for split in SPLITS}
+    splits = {split: _totals([e for e in made if e["split"] == split]) for split in SPLITS}
+    counts = {key: sum(total[key] for total in splits.values()) for key in ("documents", "bytes")}
+    tokens = {f"{split}_tokens": total["tokens"] for split, total in splits.items()}
+    return {"in": counts, "out": tokens, "splits": splits}
 
 
 def _tokenise(unit: Unit, name: str, groups: dict[str, Group], folder: Path) -> None:

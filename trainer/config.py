@@ -12,13 +12,13 @@ class ModelShape(StageConfig):
 
     hidden_size: int = Field(default=320, gt=0)
     """Width of the residual stream."""
-    num_layers: int = Field(default=6, gt=0)
+    num_layers: int = Field(default=4, gt=0)
     """Decoder blocks."""
     num_heads: int = Field(default=5, gt=0)
     """Attention heads; they divide ``hidden_size``."""
     num_kv_heads: int = Field(default=5, gt=0)
     """Key/value heads; they divide ``num_heads``."""
-    mlp_size: int = Field(default=896, gt=0)
+    mlp_size: int = Field(default=1024, gt=0)
     """Width of the gated MLP."""
     tie_embeddings: bool = True
     """Use the input embedding as the output embedding too."""
@@ -44,7 +44,7 @@ class ModelShape(StageConfig):
 class OptimiserConfig(StageConfig):
     """AdamW with linear warm-up and cosine decay."""
 
-    lr: float = Field(default=2e-3, gt=0)
+    lr: float = Field(default=3e-3, gt=0)
     """Peak learning rate."""
     final_lr_ratio: float = Field(default=0.1, ge=0, le=1)
     """Learning rate of the last step, as a share of the peak."""
@@ -68,7 +68,7 @@ class ParallelConfig(StageConfig):
     zero_stage: Literal[1, 2] = 1
     """DeepSpeed ZeRO: 1 shards optimiser state, 2 gradients too (arXiv:1910.02054)."""
     micro_batch: int = Field(default=4, gt=0)
-    """Rows of one forward pass."""
+    """Rows of one forward pass, at most: a rank's share of a small batch is one pass."""
     threads: int = Field(default=1, gt=0)
     """Compute threads per worker."""
     cpus_per_worker: float = execution(0.5, gt=0)
@@ -82,12 +82,17 @@ class TrainConfig(StageConfig):
 
     optimiser: OptimiserConfig = OptimiserConfig()
     parallel: ParallelConfig = ParallelConfig()
-    batch: int = Field(default=16, gt=0)
+    batch: int = Field(default=8, gt=0)
     """Rows per optimisation step, over all workers."""
     validation_every: int = Field(default=100, gt=0)
     """Steps between validation losses; the first and last step always have one."""
     checkpoint_every: int = Field(default=50, gt=0)
     """Steps between checkpoints of model and optimiser."""
+
+    @property
+    def rows_per_pass(self) -> int:
+        """Rows of one forward pass: the micro-batch, or a rank's share where that is less."""
+        return min(self.parallel.micro_batch, -(-self.batch // self.parallel.workers))
 
     @model_validator(mode="after")
     def _batch_feeds_everyone(self) -> "TrainConfig":
@@ -105,9 +110,9 @@ class PretrainConfig(TrainConfig):
     model: ModelShape = ModelShape()
     sequence_length: int = Field(default=512, gt=1)
     """Tokens per row."""
-    steps: int = Field(default=200, gt=0)
+    steps: int = Field(default=320, gt=0)
     """Optimisation steps."""
-    validation_rows: int = Field(default=16, gt=0)
+    validation_rows: int = Field(default=8, gt=0)
     """Rows per domain that validation loss is taken on."""
 
     @model_validator(mode="after")
@@ -125,16 +130,18 @@ class SftConfig(TrainConfig):
 
     optimiser: OptimiserConfig = Field(
         default_factory=lambda: OptimiserConfig.model_validate(
-            {"lr": 1e-3, "warmup_steps": 20, "weight_decay": 0.01}
+            {"lr": 3e-3, "warmup_steps": 15, "weight_decay": 0.01}
         )
     )
+    batch: int = Field(default=4, gt=0)
+    """Rows per optimisation step, over all workers."""
     row_length: int = Field(default=512, gt=1)
     """Tokens per row; conversations are packed into rows, none is cut."""
-    epochs: float = Field(default=1.0, gt=0)
+    epochs: float = Field(default=1.2, gt=0)
     """Passes over the conversations."""
     validation_share: float = Field(default=0.02, ge=0, lt=0.5)
     """Share of the conversations held out for the validation loss, by hash of their id."""
-    validation_rows: int = Field(default=16, gt=0)
+    validation_rows: int = Field(default=8, gt=0)
     """Rows per source that validation loss is taken on, at most."""
     max_bad_share: float = Field(default=0.05, ge=0, le=1)
     """Share of conversations that may be unusable before the stage stops."""

@@ -83,7 +83,7 @@ def run_rank(job: Job) -> None:
     plan = LoopPlan(
         total_steps=prepared.total_steps,
         batch=config.batch,
-        micro_batch=config.parallel.micro_batch,
+        micro_batch=config.rows_per_pass,
         validation_every=config.validation_every,
         checkpoint_every=config.checkpoint_every,
         optimiser=config.optimiser,
@@ -111,8 +111,9 @@ def _stepper(config: TrainConfig, model: Any) -> Stepper:
         return PlainStepper(module, config.optimiser)
     from trainer.parallel.zero import ZeroStepper
 
-    passes = micro_steps(config.batch, parallel.workers, parallel.micro_batch)
-    return ZeroStepper(module, config.optimiser, parallel, passes)
+    rows = config.rows_per_pass
+    passes = micro_steps(config.batch, parallel.workers, rows)
+    return ZeroStepper(module, config.optimiser, parallel, rows, passes)
 
 
 def _write(

@@ -66,10 +66,8 @@ def run(context: StageContext) -> dict[str, Any]:
     _write_lines(context.out.path(CONVERSATIONS_NAME), (talk.to_json() for talk in talks))
     _write_lines(context.out.path(QUESTIONS_NAME), (question.to_json() for question in asked))
     return {
-        "conversations": len(talks),
-        "questions": len(asked),
-        "train_entries": len(train),
-        "validation_entries": len(validation),
+        "in": {"train_functions": len(train), "validation_functions": len(validation)},
+        "out": {"conversations": len(talks), "questions": len(asked)},
         "dropped": dict(sorted(dropped.items())),
     }
 

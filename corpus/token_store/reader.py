@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from contracts.manifest import hash_file
 from clusters.stage import StageError
+from contracts.manifest import hash_file
 from contracts.token_store import (
     STORE_NAME,
     Shard,

@@ -107,8 +107,8 @@ def test_the_stage_learns_from_train_documents_only(
     )
     backend = load_backend(artifact.path("tokenizer"))
     assert len(backend.encode("zyxzyx").ids) >= 4
-    assert artifact.manifest.stats["train_documents"] == len(train)
-    assert artifact.manifest.stats["vocab_size"] == backend.get_vocab_size() <= 700
+    assert artifact.manifest.stats["in"]["documents"] == len(train)
+    assert artifact.manifest.stats["out"]["vocabulary"] == backend.get_vocab_size() <= 700
     assert artifact.manifest.stats["validation_bytes_per_token"] > 0
 
 

@@ -72,7 +72,7 @@ def test_every_document_is_there_once_in_its_split_and_domain(
                 assert (row["split"], row["source"]) == (split, shard.domain)
                 assert backend.decode(whole[start : end - 1].tolist()) == row["text"]
                 assert whole[end - 1] == store.meta.eos_id
-        stats = artifact.manifest.stats[split]
+        stats = artifact.manifest.stats["splits"][split]
         assert stats["tokens"] == store.num_tokens
         assert {d: s["tokens"] for d, s in stats["domains"].items()} == store.domain_tokens()
     assert seen == set(expected)

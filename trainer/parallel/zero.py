@@ -28,12 +28,14 @@ class ZeroStepper:
         module: nn.Module,
         optimiser: OptimiserConfig,
         parallel: ParallelConfig,
+        rows_per_pass: int,
         micro_steps: int,
     ) -> None:
+        """Build the engine; it expects ``micro_steps`` passes of ``rows_per_pass`` a step."""
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
         self._module = module
-        self._engine = _engine(module, optimiser, parallel, micro_steps)
+        self._engine = _engine(module, optimiser, parallel, rows_per_pass, micro_steps)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Summed loss of a batch."""
@@ -88,7 +90,11 @@ class ZeroStepper:
 
 
 def _engine(
-    module: nn.Module, optimiser: OptimiserConfig, parallel: ParallelConfig, micro_steps: int
+    module: nn.Module,
+    optimiser: OptimiserConfig,
+    parallel: ParallelConfig,
+    rows_per_pass: int,
+    micro_steps: int,
 ) -> Any:
     os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
@@ -103,7 +109,7 @@ def _engine(
         model=module,
         optimizer=make_optimiser(named, optimiser),
         config={
-            "train_micro_batch_size_per_gpu": parallel.micro_batch,
+            "train_micro_batch_size_per_gpu": rows_per_pass,
             "gradient_accumulation_steps": micro_steps,
             "bf16": {"enabled": True},
             "data_types": {"grad_accum_dtype": "fp32"},

@@ -119,7 +119,7 @@ def test_repeats_and_lengths_are_dropped_and_counted(
     again += f"## pkg.tiny(x)\n\nTiny.\n\n## pkg.huge(x)\n\nHuge {'very ' * 80}thing.\n"
     rows.append({"id": "again", "source": "docs", "text": again, "split": "train"})
     stats = run(make_corpus(rows), tmp_path).manifest.stats
-    assert stats["train_entries"] == len(train) + 1
+    assert stats["in"]["train_functions"] == len(train) + 1
     assert stats["dropped"] == {
         "same_name": 1,
         "same_summary": 1,
@@ -134,8 +134,8 @@ def test_bounds_choose_by_hash_not_by_place(make_corpus: MakeCorpus, tmp_path: P
     one = run(make_corpus(rows, parts=1), tmp_path / "a", **limits)
     many = run(make_corpus(rows[::-1], parts=5), tmp_path / "b", **limits)
     assert one.manifest.digest == many.manifest.digest
-    assert one.manifest.stats["conversations"] == 30
-    assert one.manifest.stats["questions"] == 7
+    assert one.manifest.stats["out"]["conversations"] == 30
+    assert one.manifest.stats["out"]["questions"] == 7
     other = run(make_corpus(rows), tmp_path, seed=1, **limits)
     assert other.manifest.digest != one.manifest.digest
 
