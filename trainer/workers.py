@@ -57,11 +57,10 @@ def _train_function(config: dict[str, Any]) -> None:
 
 
 def _run_on_ray(job: Job) -> None:
+    import ray
     from ray.train.torch import TorchConfig
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.torch.torch_trainer import TorchTrainer
-
-    import ray
 
     parallel = job.objective.config.parallel
     wanted = parallel.workers * parallel.cpus_per_worker
