@@ -1,20 +1,19 @@
-"""Ray Serve around the HTTP app: a replica that comes back, on a port that is ours."""
+"""Ray Serve around the HTTP app: a replica that comes back."""
 
 import contextlib
-import ipaddress
 import logging
 import os
 import secrets
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clusters.config import ConfigError
+from clusters.stage import StageError
 from contracts.manifest import hash_bytes
 from serving.client import Endpoint
 from serving.load import check_model
+from serving.proxy import QUIET, check_address, proxy
 
 QUEUED_AT_PROXY = 256
 """Requests Serve's proxy holds while no replica is up; beyond that it answers 503."""
@@ -107,6 +106,7 @@ def serve_model(
     Raises:
         ConfigError: the port is taken, or no key on an address others can reach.
         ModelError: the directory is missing, half written, damaged or unsupported.
+        StageError: the replica failed to start; says why.
     """
     from ray import serve
 
@@ -122,7 +122,7 @@ def serve_model(
         threads=threads or _cpus(),
         max_sequences=max_sequences,
     )
-    with _quiet_driver(), _proxy(host, port) as address:
+    with _quiet_driver(), proxy(host, port) as address:
         name = f"inkstone-{secrets.token_hex(4)}"
         prefix = "/" if not serve.status().applications else f"/{name}"
         deployment: Any = serve.deployment(serve.ingress()(ModelReplica))
@@ -138,14 +138,31 @@ def serve_model(
             health_check_timeout_s=30,
             graceful_shutdown_wait_loop_s=0.2,
             graceful_shutdown_timeout_s=5,
-            logging_config=_QUIET,
+            logging_config=QUIET,
         ).bind(settings)
         try:
-            serve.run(app, name=name, route_prefix=prefix, logging_config=_QUIET)
+            _run(app, name, prefix)
             base = f"http://{address}{prefix.rstrip('/')}/v1"
             yield Endpoint(base_url=base, api_key=key or "none", model_name=model_name)
         finally:
             serve.delete(name)
+
+
+def _run(app: Any, name: str, prefix: str) -> None:
+    from ray import serve
+
+    try:
+        serve.run(app, name=name, route_prefix=prefix, logging_config=QUIET)
+    except RuntimeError as error:
+        status = serve.status().applications[name]
+        reports = [status.message, *(each.message for each in status.deployments.values())]
+        raise StageError(f"the endpoint did not start: {_reason(reports)}") from error
+
+
+def _reason(reports: list[str]) -> str:
+    """The replica's own error: the last line of the last traceback Serve passes on."""
+    lines = [line.strip() for report in reports for line in report.splitlines() if line.strip()]
+    return lines[-1] if lines else "Serve gave no reason"
 
 
 @contextlib.contextmanager
@@ -158,68 +175,6 @@ def _quiet_driver() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-_QUIET = {"log_level": "WARNING", "enable_access_log": False}
-_bound: list[str] = []
-"""``host:port`` of the Serve this process started, while it runs."""
-
-
-@contextlib.contextmanager
-def _proxy(host: str, port: int) -> Iterator[str]:
-    """Serve's proxy on ``host:port``, or the one this process has already started."""
-    from ray import serve
-
-    if _bound:
-        yield _bound[0]
-        return
-    if port == 0:
-        port = _free_port(host)
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": host, "port": port},
-        logging_config=_QUIET,
-    )
-    _bound.append(f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
-    try:
-        yield _bound[0]
-    finally:
-        _bound.clear()
-        serve.shutdown()
-
-
-def check_address(host: str, port: int, key: str) -> None:
-    """Refuse a port that is taken, or an open address without a key, before any work.
-
-    Raises:
-        ConfigError: says which, and the remedy.
-    """
-    if not key and not _is_loopback(host):
-        raise ConfigError(f"host {host!r} can be reached by others: an API key is needed there")
-    if port == 0:
-        return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} on {host} cannot be used ({error.strerror}); "
-                "name another with --port, or 0 for a free one"
-            ) from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _cpus() -> int:

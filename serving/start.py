@@ -45,8 +45,9 @@ def start_endpoint(
         ModelError: the model is damaged or unsupported.
     """
     from clusters.connect import ClusterConfig, connect
-    from serving.app import check_address, serve_model
+    from serving.app import serve_model
     from serving.load import check_model
+    from serving.proxy import check_address
     from serving.resolve import resolve_model
 
     path = resolve_model(model)

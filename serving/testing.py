@@ -18,6 +18,7 @@ from contracts.engine import (
     TokenChunk,
 )
 from contracts.manifest import canonical_json, hash_bytes
+from serving.engine.errors import Interrupted
 
 Generate = Callable[[Sequence[int], EngineRequest], Sequence[int]]
 """(prompt ids, request) -> ids of the continuation."""
@@ -123,7 +124,7 @@ class ScriptedEngine:
 
     def _check(self, request: EngineRequest) -> None:
         if self._closed:
-            raise EngineError("the engine is closed")
+            raise Interrupted("the engine is closed")
         if not request.prompt_ids:
             raise InvalidToken("the prompt is empty; an engine continues at least one token")
         wanted = len(request.prompt_ids) + request.sampling.max_tokens

@@ -5,12 +5,16 @@ exactly that stays text: nothing is repaired and nothing is dropped.
 """
 
 import json
+import math
+from typing import Any
 
 from contracts.conversation import FunctionCall, Message, ToolCall
 from contracts.manifest import hash_bytes
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
+MAX_DEPTH = 64
+"""Nesting of a call's arguments. A fixed bound, for the interpreter's own depends on its caller."""
 
 
 def parse_call(body: str, index: int) -> ToolCall | None:
@@ -20,8 +24,8 @@ def parse_call(body: str, index: int) -> ToolCall | None:
     template writes it, so that rendering the message again gives the same text.
     """
     try:
-        value = json.loads(body)
-    except json.JSONDecodeError:
+        value = _strict_json(body)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or value.keys() != {"name", "arguments"}:
         return None
@@ -29,16 +33,59 @@ def parse_call(body: str, index: int) -> ToolCall | None:
     if not isinstance(name, str) or not isinstance(arguments, dict):
         return None
     spelled = json.dumps(arguments, ensure_ascii=False)
-    prefix = f'{{"name": "{name}", "arguments": '
+    prefix = _opening(name)
     if body.startswith(prefix) and body.endswith("}"):
         spelled = body[len(prefix) : -1]
-    call_id = f"call_{hash_bytes(body.encode('utf-8', 'surrogatepass'))[:8]}_{index}"
+    call_id = f"call_{hash_bytes(body.encode())[:8]}_{index}"
     return ToolCall(id=call_id, function=FunctionCall(name=name, arguments=spelled))
+
+
+def _strict_json(body: str) -> Any:
+    """The value a body spells.
+
+    Raises:
+        ValueError: no JSON (RFC 8259), a number beyond a float or Python's limit of digits,
+            a key given twice, half a surrogate pair, or nested deeper than ``MAX_DEPTH``.
+        RecursionError: nested far deeper.
+    """
+    value = json.loads(
+        body, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unrepeated
+    )
+    if _deeper(value, 1 + MAX_DEPTH):
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    body.encode()
+    json.dumps(value, ensure_ascii=False).encode()  # escapes may spell what UTF-8 cannot
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key is given twice")
+    return value
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_deeper(each, depth - 1) for each in inner)
+
+
+def _opening(name: str) -> str:
+    return f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
 
 
 def spell_call(name: str, arguments: str) -> str:
     """A call as the chat template writes it."""
-    return f'{OPEN}{{"name": "{name}", "arguments": {arguments}}}{CLOSE}'
+    return f"{OPEN}{_opening(name)}{arguments}}}{CLOSE}"
 
 
 class ToolCallSplitter:

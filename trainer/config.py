@@ -130,7 +130,7 @@ class SftConfig(TrainConfig):
 
     optimiser: OptimiserConfig = Field(
         default_factory=lambda: OptimiserConfig.model_validate(
-            {"lr": 3e-3, "warmup_steps": 15, "weight_decay": 0.01}
+            {"lr": 1e-3, "warmup_steps": 20, "weight_decay": 0.01}
         )
     )
     batch: int = Field(default=4, gt=0)

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from contracts.engine import EngineError, EngineRequest, FinishReason, TokenChunk
+from contracts.engine import EngineRequest, FinishReason, TokenChunk
+from serving.engine.errors import Interrupted
 from serving.engine.runner import ModelRunner
 from serving.engine.sampling import sample
 from serving.engine.scheduler import Scheduler
@@ -60,20 +61,20 @@ class EngineLoop:
         """Queue a request; its chunks arrive on ``stream``.
 
         Raises:
-            EngineError: the engine is closed.
+            Interrupted: the engine is closed.
         """
         self._send(lambda: self._add(request, stream))
 
     def abort(self, request_id: str, stream: Stream | None = None) -> None:
         """End a request within a step (only that of ``stream``, where one is given)."""
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(Interrupted):
             self._send(lambda: self._abort(request_id, stream))
 
     def between_steps(self, work: Callable[[], Any]) -> Future[Any]:
         """Run ``work`` in the thread between two steps.
 
         Raises:
-            EngineError: the engine is closed.
+            Interrupted: the engine is closed.
         """
         future: Future[Any] = Future()
         self._send(lambda: self._side_work.put((future, work)))
@@ -87,7 +88,7 @@ class EngineLoop:
     def _send(self, command: Callable[[], None]) -> None:
         with self._gate:
             if self._closed.is_set():
-                raise EngineError("the engine is closed")
+                raise Interrupted("the engine is closed")
             self._commands.put(command)
 
     def _shut(self) -> None:
@@ -127,7 +128,7 @@ class EngineLoop:
         while not self._side_work.empty():
             future, _ = self._side_work.get_nowait()
             if future.set_running_or_notify_cancel():
-                future.set_exception(EngineError("the engine is closed"))
+                future.set_exception(Interrupted("the engine is closed"))
 
     def _take_commands(self, wait: bool = True) -> None:
         idle = not self.scheduler.has_work and self._side_work.empty()

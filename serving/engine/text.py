@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.engine import Engine, EngineError, EngineRequest, FinishReason
+from serving.engine.errors import Interrupted
 from serving.tokenizer import ChatTokenizer
 
 
@@ -56,6 +57,8 @@ async def generate_text(
 
     Raises:
         PromptTooLong, InvalidToken: before the first piece.
+        Interrupted: the engine closed or the request was aborted: what came so far is no
+            answer.
         EngineError: the engine failed on this request.
     """
     detokenizer = tokenizer.detokenizer()
@@ -63,6 +66,8 @@ async def generate_text(
     stream: Any = engine.submit(request)
     async with aclosing(stream):
         async for chunk in stream:
+            if chunk.finish_reason == FinishReason.ABORT:
+                raise Interrupted("the request was aborted before its end; ask again")
             if chunk.finish_reason == FinishReason.ERROR:
                 raise EngineError(chunk.error or "the engine failed")
             silent = set(request.sampling.stop_token_ids) & set(chunk.token_ids)

@@ -10,7 +10,7 @@ from contracts.conversation import ToolCall
 from contracts.engine import EngineRequest
 from serving.engine.text import TextPiece
 from serving.http.errors import ApiError
-from serving.http.reply import Choice, chat_logprobs, envelope, usage
+from serving.http.reply import Choice, chat_logprobs, envelope, finish_name, usage
 from serving.http.schema import ChatRequest
 from serving.http.service import Service, unless_disconnected
 from serving.http.sse import streaming
@@ -137,7 +137,7 @@ def _chunk(
     delta: dict[str, Any],
     called: bool,
 ) -> dict[str, Any]:
-    finish = piece.finish_reason and ("length" if piece.finish_reason == "length" else "stop")
+    finish = piece.finish_reason and finish_name(piece.finish_reason)
     entry: dict[str, Any] = {
         "index": index,
         "delta": delta,

@@ -1,5 +1,6 @@
 """Errors in OpenAI's shape, with the status codes its clients act on."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -8,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from contracts.engine import EngineError, InvalidToken, PromptTooLong
+from serving.engine.errors import Interrupted
 
 
 class ApiError(Exception):
@@ -37,34 +39,45 @@ def from_engine(error: EngineError) -> ApiError:
         return ApiError(400, str(error), param="messages", code="context_length_exceeded")
     if isinstance(error, InvalidToken):
         return ApiError(400, str(error), param="prompt", code="invalid_token")
+    if isinstance(error, Interrupted):
+        # No Retry-After: clients would use it in place of their own, patient back-off.
+        retry = {"x-should-retry": "true"}
+        return ApiError(503, str(error), kind="server_error", code="interrupted", headers=retry)
     # Asked again it would fail again: tell clients that retry on 500 not to.
     return ApiError(500, str(error), kind="server_error", headers={"x-should-retry": "false"})
+
+
+class _Answer(JSONResponse):
+    """JSON in ASCII: what is wrong with a request may be that it has no other encoding."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
 
 
 def install(app: FastAPI) -> None:
     """Answer every failure in OpenAI's shape."""
 
     @app.exception_handler(ApiError)
-    async def api_error(_: Request, error: ApiError) -> JSONResponse:
-        return JSONResponse(error.body, error.status, error.headers)
+    async def api_error(_: Request, error: ApiError) -> _Answer:
+        return _Answer(error.body, error.status, error.headers)
 
     @app.exception_handler(EngineError)
-    async def engine_error(_: Request, error: EngineError) -> JSONResponse:
+    async def engine_error(_: Request, error: EngineError) -> _Answer:
         answer = from_engine(error)
-        return JSONResponse(answer.body, answer.status, answer.headers)
+        return _Answer(answer.body, answer.status, answer.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def bad_parameter(_: Request, error: RequestValidationError) -> _Answer:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "body"
         answer = ApiError(400, f"{where}: {first['msg']}", param=where, code=first["type"])
-        return JSONResponse(answer.body, 400)
+        return _Answer(answer.body, 400)
 
     @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse(ApiError(error.status_code, str(error.detail)).body, error.status_code)
+    async def other(_: Request, error: HTTPException) -> _Answer:
+        return _Answer(ApiError(error.status_code, str(error.detail)).body, error.status_code)
 
     @app.exception_handler(Exception)
-    async def unforeseen(_: Request, error: Exception) -> JSONResponse:
+    async def unforeseen(_: Request, error: Exception) -> _Answer:
         message = f"{type(error).__name__} in the endpoint; its log says more"
-        return JSONResponse(ApiError(500, message, kind="server_error").body, 500)
+        return _Answer(ApiError(500, message, kind="server_error").body, 500)

@@ -32,7 +32,7 @@ class Choice:
 
 
 def finish_name(reason: FinishReason) -> str:
-    """OpenAI's word; an abort shows as a stop (its client has gone)."""
+    """OpenAI's word for an answer that came to its end."""
     return "length" if reason == FinishReason.LENGTH else "stop"
 
 

@@ -1,12 +1,75 @@
 """Requests the endpoint takes. A field it cannot honour is refused, never ignored."""
 
-from typing import Any, Literal
+import json
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from contracts.conversation import Message
 
 MAX_CHOICES = 64
+
+
+def _zero(value: float) -> float:
+    if value:
+        raise PydanticCustomError("unsupported", "not supported; leave it out or send 0")
+    return value
+
+
+Zero = Annotated[float, AfterValidator(_zero)]
+"""A number that only 0 may be: what it asks for is not there."""
+
+
+def _plain_message(value: Any) -> Any:
+    """A message as clients send it, in our shape.
+
+    Content in parts is joined, nothing put between; ``developer`` is OpenAI's newer name of
+    ``system``; null fields (``refusal`` of an earlier answer) count as absent.
+    """
+    if not isinstance(value, dict):
+        return value
+    message = {key: field for key, field in value.items() if field is not None}
+    if message.get("role") == "developer":
+        message["role"] = "system"
+    if isinstance(message.get("content"), list):
+        message["content"] = "".join(_text(part) for part in message["content"])
+    return message
+
+
+def _text(part: Any) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind != "text":
+        raise PydanticCustomError(
+            "unsupported_content",
+            "a content part of type {kind} is not supported; text parts only",
+            {"kind": repr(kind)},
+        )
+    text = part.get("text")
+    if not isinstance(text, str):
+        raise PydanticCustomError("invalid_content", "a text part without a string as its text")
+    return text
+
+
+class _Request(BaseModel):
+    """What every body must be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encodable(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise PydanticCustomError(
+                "invalid_unicode", "it spells half a surrogate pair, which is no text"
+            ) from None
+        except RecursionError:
+            raise PydanticCustomError("too_deep", "it is nested too deeply") from None
+        return value
 
 
 class StreamOptions(BaseModel):
@@ -17,10 +80,8 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class _Generate(BaseModel):
+class _Generate(_Request):
     """What both ways of generating share."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str
     temperature: float = Field(1.0, ge=0, le=2)
@@ -37,8 +98,8 @@ class _Generate(BaseModel):
     return_token_ids: bool = False
     """Beyond OpenAI's API: ``prompt_token_ids`` and each choice's ``token_ids``."""
     user: str | None = None
-    presence_penalty: Literal[0] | None = None
-    frequency_penalty: Literal[0] | None = None
+    presence_penalty: Zero | None = None
+    frequency_penalty: Zero | None = None
 
     @property
     def stop_strings(self) -> list[str]:
@@ -66,21 +127,20 @@ class CompletionRequest(_Generate):
 class ChatRequest(_Generate):
     """``POST /v1/chat/completions``."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Annotated[Message, BeforeValidator(_plain_message)]] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     """OpenAI's newer name of ``max_tokens``; wins where both are given."""
     tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["auto", "none"] = "auto"
     parallel_tool_calls: Literal[True] | None = None
     logprobs: bool = False
-    top_logprobs: Literal[0] | None = None
+    top_logprobs: Zero | None = None
+    """Alternatives per token are not given."""
     response_format: dict[Literal["type"], Literal["text"]] | None = None
 
 
-class ScoreRequest(BaseModel):
+class ScoreRequest(_Request):
     """``POST /score``: log-probs of continuations after one context."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str
     context: str | list[int]

@@ -1,6 +1,7 @@
 """The real Serve app on the session's Ray, one for all tests here."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -17,11 +18,13 @@ import pytest
 from openai import OpenAI
 
 from clusters.config import ConfigError
+from clusters.stage import StageError
 from contracts.conversation import Message
 from contracts.engine import EngineRequest, SamplingParams
-from serving.app import check_address, serve_model
+from serving.app import serve_model
 from serving.client import Client, Endpoint
 from serving.load import ModelError, load_engine
+from serving.proxy import check_address
 from serving.tokenizer import ChatTokenizer
 
 HELLO = [Message(role="user", content="the lazy dog")]
@@ -190,6 +193,22 @@ def test_half_written_model_is_said_at_once(
     ):
         pass
     assert time.monotonic() - started < 5
+
+
+def test_a_replica_that_cannot_start_is_one_line(
+    endpoint: Endpoint, model_dir: Path, tmp_path: Path
+) -> None:
+    for file in model_dir.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 96}))
+    with (
+        pytest.raises(StageError, match=r"did not start: .*ModelError: .*shape") as caught,
+        serve_model(tmp_path, model_name="x", port=0, num_cpus=0.1),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+    assert Client(endpoint).chat(HELLO, max_tokens=2).output_ids
 
 
 def test_the_key_is_not_shown(endpoint: Endpoint) -> None:

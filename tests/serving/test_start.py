@@ -75,6 +75,38 @@ def test_start_answers_refuses_a_taken_port_and_ends_on_sigterm(
     assert not alive
 
 
+STARTED_AND_STOPPED = """
+import psutil
+from clusters.connect import ClusterConfig, connect
+from serving.proxy import proxy
+
+def serves() -> list:
+    children = psutil.Process().children(recursive=True)
+    return [p for p in children if "ray::Serve" in "".join(p.cmdline()) or "Proxy" in p.name()]
+
+with connect("embedded", ClusterConfig(num_cpus=1, object_store_bytes=100 << 20)):
+    for _ in range(3):
+        with proxy("127.0.0.1", 0):
+            started = serves()
+            assert len(started) >= 2, started
+        _, alive = psutil.wait_procs(started, timeout=20)
+        assert not alive, alive
+"""
+
+
+def test_stopping_serve_is_silent_and_leaves_no_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED_AND_STOPPED],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "graceful_shutdown" not in done.stdout + done.stderr
+
+
 def test_chat_with_a_model_in_this_process(model_dir: Path) -> None:
     arguments = ["chat", str(model_dir), "--max-tokens", "5"]
     first = CliRunner().invoke(app, arguments, input="hello\n")

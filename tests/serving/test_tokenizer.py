@@ -6,7 +6,7 @@ import pytest
 
 from contracts.conversation import FunctionCall, Message, ToolCall
 from serving.tokenizer import ChatTokenizer, TokenizerError
-from serving.toolcalls import ToolCallSplitter, parse_call, parse_message
+from serving.toolcalls import ToolCallSplitter, parse_call, parse_message, spell_call
 
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": "x"}}</tool_call>'
 
@@ -82,13 +82,38 @@ def test_parse_is_the_inverse_of_the_template(tokenizer: ChatTokenizer) -> None:
         '{"name": "f", "arguments": "{}"}',
         '{"name": "f", "arguments": {}, "more": 1}',
         '{"name": "f", "arguments": {}',
+        '{"name": "f", "arguments": ' + '{"a": ' * 5000 + "1" + "}" * 5001,
+        '{"name": "f", "arguments": {"a": ' + "[" * 100_000 + "]" * 100_000 + "}}",
+        '{"name": "f", "arguments": {"a": ' + "[" * 64 + "]" * 64 + "}}",
+        '{"name": "f", "arguments": {"a": ' + "9" * 5000 + "}}",
+        '{"name": "f\\ud800", "arguments": {}}',
+        '{"name": "f", "arguments": {"a": "\\udfff"}}',
+        '{"name": "f", "arguments": {"\\ud83d": 1}}',
+        '{"name": "f", "arguments": {"a": NaN}}',
+        '{"name": "f", "arguments": {"a": -Infinity}}',
+        '{"name": "f", "arguments": {"a": 1e999}}',
+        '{"name": "f", "arguments": {"a": 1, "a": 2}}',
+        '{"name": "f", "arguments": {}, "name": "f"}',
     ],
+    ids=range(20),
 )
 def test_malformed_calls_stay_text(body: str) -> None:
     text = f"a<tool_call>{body}</tool_call>b"
     message = parse_message(text)
     assert message.tool_calls is None
     assert message.content == text
+
+
+def test_calls_at_the_edge_of_what_is_well_formed() -> None:
+    deep = '{"a": ' + "[" * 63 + "]" * 63 + "}"
+    pair = '{"a": "\\ud83d\\ude42"}'
+    for arguments in (deep, pair, '{"a": 1e308}', '{"a": ' + "9" * 4000 + "}"):
+        call = parse_call(f'{{"name": "f", "arguments": {arguments}}}', 0)
+        assert call.function.arguments == arguments
+    quoted = parse_call('{"name": "a\\"b", "arguments": {"x":1}}', 0)
+    assert quoted.function == FunctionCall(name='a"b', arguments='{"x":1}')
+    spelled = spell_call(quoted.function.name, quoted.function.arguments)
+    assert parse_message(spelled).tool_calls[0].function == quoted.function
 
 
 def test_two_equal_calls_have_two_ids() -> None:

@@ -1,7 +1,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
@@ -9,13 +11,22 @@ import pytest
 from openai import OpenAI
 
 from contracts.conversation import Message
-from contracts.engine import Engine, EngineError, EngineRequest, SamplingParams
+from contracts.engine import (
+    Engine,
+    EngineError,
+    EngineRequest,
+    FinishReason,
+    SamplingParams,
+    TokenChunk,
+)
 from serving.client import Client, Endpoint
+from serving.load import load_engine
 from serving.testing import ScriptedEngine
 from serving.tokenizer import ChatTokenizer
 from tests.serving.http.conftest import KEY
 
 HELLO = [{"role": "user", "content": "quick brown fox"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "1+2"}}</tool_call>'
 
 
@@ -205,8 +216,12 @@ def test_wrong_key(url: str) -> None:
         ({"messages": [{"role": "user", "content": "word " * 500}]}, "context"),
         ({"messages": [*HELLO, {"role": "system", "content": "x"}]}, "system"),
         ({"n": 0}, "n"),
-        ({"top_logprobs": 3, "logprobs": True}, "top_logprobs"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"top_logprobs": 3, "logprobs": True}, "top_logprobs: not supported"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty: not supported.*0"),
+        ({"presence_penalty": -1}, "presence_penalty: not supported"),
+        ({"messages": [{"role": "user", "content": [IMAGE]}]}, r"messages\.0.*'image_url'"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "content part"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "text part"),
         ({"extra_body": {"nonsense": 1}}, "nonsense"),
     ],
 )
@@ -218,12 +233,84 @@ def test_bad_parameters(client: OpenAI, change: dict, says: str, stream: bool) -
     assert set(caught.value.body) == {"message", "type", "param", "code"}
 
 
+def test_penalties_of_nothing_are_taken(client: OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="tiny",
+        messages=HELLO,
+        max_tokens=1,
+        logprobs=True,
+        extra_body={"frequency_penalty": 0.0, "presence_penalty": 0, "top_logprobs": 0},
+    )
+    assert reply.choices
+
+
+def test_messages_as_clients_send_them(client: OpenAI, tokenizer: ChatTokenizer) -> None:
+    parts = [{"type": "text", "text": "quick "}, {"type": "text", "text": "fox"}]
+    earlier = client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=2, seed=1)
+    reply = client.chat.completions.create(
+        model="tiny",
+        messages=[
+            {"role": "developer", "content": [{"type": "text", "text": "be brief"}]},
+            {"role": "user", "content": parts},
+            earlier.choices[0].message,
+            *HELLO,
+        ],
+        max_tokens=1,
+        extra_body={"return_token_ids": True},
+    )
+    plain = [
+        Message(role="system", content="be brief"),
+        Message(role="user", content="quick fox"),
+        Message(role="assistant", content=earlier.choices[0].message.content),
+        Message(**HELLO[0]),
+    ]
+    assert reply.prompt_token_ids == tokenizer.render(plain)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": HALF}]}),
+        ("chat/completions", {"messages": HELLO, "tools": [{HALF: HALF}]}),
+        ("chat/completions", {"messages": HELLO, HALF: 1}),
+        ("completions", {"prompt": HALF}),
+        ("../score", {"context": HALF, "continuations": ["x"]}),
+    ],
+)
+def test_half_a_surrogate_pair_is_no_text(url: str, route: str, body: dict) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    content = json.dumps({"model": "tiny", **body})
+    answer = httpx.post(f"{url}/{route}", headers=headers, content=content)
+    assert answer.status_code == 400
+    assert "surrogate" in answer.json()["error"]["message"]
+
+
+def test_a_call_that_no_encoding_spells_stays_text(
+    serve: Callable[..., OpenAI], tokenizer: ChatTokenizer
+) -> None:
+    written = '<tool_call>{"name": "f\\ud800", "arguments": {}}</tool_call>'
+    client = serve(scripted(tokenizer, written))
+    reply = client.chat.completions.create(model="tiny", messages=HELLO)
+    assert reply.choices[0].message.content == written
+    events = client.chat.completions.create(model="tiny", messages=HELLO, stream=True)
+    assert "".join(e.choices[0].delta.content or "" for e in events) == written
+
+
 def test_bad_body_and_unknown_route(url: str) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
     answer = httpx.post(f"{url}/chat/completions", headers=headers, content=b"{broken")
     assert answer.status_code == 400
     assert "error" in answer.json()
     assert httpx.get(f"{url}/nothing", headers=headers).json()["error"]["type"]
+    for depth in (400, 900, 100_000):
+        deep = f'{{"model": "tiny", "messages": [], "tools": [{"[" * depth}{"]" * depth}]}}'
+        json_type = {**headers, "Content-Type": "application/json"}
+        answer = httpx.post(f"{url}/chat/completions", headers=json_type, content=deep)
+        assert answer.status_code == 400
+        assert "error" in answer.json()
     bad_ids = {"model": "tiny", "prompt": [10**6]}
     answer = httpx.post(f"{url}/completions", headers=headers, json=bad_ids)
     assert answer.status_code == 400
@@ -279,6 +366,77 @@ def test_engine_failure_is_not_retried(
     with pytest.raises(openai.InternalServerError, match="out of ideas"):
         client.chat.completions.create(model="tiny", messages=HELLO)
     assert len(asked) == 1
+
+
+class Closing(ScriptedEngine):
+    """Is closed under its first ``cut`` requests, after ``spoken`` tokens of each."""
+
+    cut = 1
+    spoken = 2
+
+    async def submit(self, request: EngineRequest) -> AsyncIterator[TokenChunk]:
+        cut, self.cut = self.cut > 0, self.cut - 1
+        spoken = 0
+        async for chunk in super().submit(request):
+            if cut and spoken == self.spoken:
+                yield TokenChunk(request.id, (), (), 0, FinishReason.ABORT)
+                return
+            spoken += 1
+            yield chunk
+
+
+def closing(tokenizer: ChatTokenizer) -> Closing:
+    ids = [*tokenizer.encode("the whole answer"), *tokenizer.encode("<|im_end|>")]
+    return Closing(lambda p, r: ids, lambda c, x: [], vocab_size=tokenizer.vocab_size)
+
+
+def test_an_answer_cut_by_a_closing_engine_is_no_answer(
+    serve: Callable[..., OpenAI], tokenizer: ChatTokenizer
+) -> None:
+    once = serve(closing(tokenizer))
+    with pytest.raises(openai.InternalServerError, match="ask again") as caught:
+        once.chat.completions.create(model="tiny", messages=HELLO)
+    assert caught.value.status_code == 503
+    assert caught.value.body["code"] == "interrupted"
+    assert caught.value.response.headers["x-should-retry"] == "true"
+    with pytest.raises(openai.InternalServerError, match="ask again"):
+        serve(closing(tokenizer)).completions.create(model="tiny", prompt="x")
+    streamed = serve(closing(tokenizer)).chat.completions.create(
+        model="tiny", messages=HELLO, stream=True
+    )
+    with pytest.raises(openai.APIError, match="ask again"):
+        list(streamed)
+    patient = Client(Endpoint(str(serve(closing(tokenizer)).base_url), "none", "tiny"))
+    assert patient.chat([Message(**HELLO[0])]).message.content == "the whole answer"
+    patient.close()
+
+
+def test_a_closed_engine_is_retryable(
+    serve: Callable[..., OpenAI], model_dir: Path, tokenizer: ChatTokenizer
+) -> None:
+    for engine in (load_engine(model_dir, slots=1), scripted(tokenizer, "x")):
+        client = serve(engine)
+        engine.close()
+        for stream in (False, True):
+            with pytest.raises(openai.InternalServerError, match="closed") as caught:
+                client.chat.completions.create(
+                    model="tiny", messages=HELLO, max_tokens=2, stream=stream
+                )
+            assert caught.value.status_code == 503
+            assert caught.value.response.headers["x-should-retry"] == "true"
+
+
+def test_closing_under_requests_answers_503(serve: Callable[..., OpenAI], model_dir: Path) -> None:
+    engine = load_engine(model_dir, slots=1)
+    client = serve(engine)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            client.completions.create, model="tiny", prompt=[7], max_tokens=255, n=50
+        )
+        wait_until(lambda: engine.stats().tokens_generated > 5)
+        engine.close()
+        with pytest.raises(openai.InternalServerError, match="ask again"):
+            asked.result(30)
 
 
 def test_score_route_and_client(url: str, engine: Engine, tokenizer: ChatTokenizer) -> None:
