@@ -42,6 +42,7 @@ format: setup
 	$(BIN)/ruff format .
 
 bench-%: setup  ## run a room's benchmarks and keep their JSON
+	@test -d benchmarks/$* || { echo 'benchmarks/$*: no benchmarks yet'; exit 1; }
 	@for script in benchmarks/$*/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove what runs made; the environment stays

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from clusters.stage_verbs import add_stage_verb
+
 app = typer.Typer(no_args_is_help=True, help="Endpoint and tools to trajectories.")
+add_stage_verb(app, "rollout", "agents.rollout", "Let an agent act and keep what it did.")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

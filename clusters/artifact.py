@@ -215,19 +215,12 @@ def publish(path: Path, text: str) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except OSError:  # a filesystem without hard links
-        return _create(path, text)
+    except OSError:  # a filesystem without hard links: whole, but two may race here
+        if path.exists():
+            return False
+        os.replace(temporary, path)
     finally:
-        temporary.unlink()
-    return True
-
-
-def _create(path: Path, text: str) -> bool:
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
+        temporary.unlink(missing_ok=True)
     return True
 
 

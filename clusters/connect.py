@@ -48,16 +48,16 @@ def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
     os.environ["PYTHONPATH"] = _python_path()
     if where == "embedded":
         os.environ.pop("RAY_ADDRESS", None)
-        ray.init(
-            address="local",
-            num_cpus=config.num_cpus,
-            object_store_memory=config.object_store_bytes,
-            include_dashboard=config.dashboard,
-            dashboard_host="127.0.0.1",
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
-        _protect_token()
+        with _private_files():
+            ray.init(
+                address="local",
+                num_cpus=config.num_cpus,
+                object_store_memory=config.object_store_bytes,
+                include_dashboard=config.dashboard,
+                dashboard_host="127.0.0.1",
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
     else:
         address = "auto" if where == "job" else config.address
         if not address:
@@ -81,8 +81,14 @@ def _python_path() -> str:
     return os.pathsep.join(paths if here in paths else [here, *paths])
 
 
-def _protect_token() -> None:
-    """Ray writes its auth token readable by others; take that back."""
-    token = Path.home() / ".ray" / "auth_token"
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """Ray writes its auth token with the default mode; what it writes now is ours alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     if token.exists():
         token.chmod(stat.S_IRUSR | stat.S_IWUSR)

@@ -72,22 +72,22 @@ def execute(
     )
     try:
         stats: dict[str, Any] = stage.run(context)
-    except Exception:
+        return out.commit(
+            kind=stage.output,
+            stage=stage.name,
+            version=stage.version,
+            fingerprint=wanted,
+            config={"config": identity(config), "seed": seed},
+            parents=parents_of(inputs),
+            external=external,
+            stats=stats,
+            seconds=time.monotonic() - started,
+        )
+    except Exception:  # a faster driver may have committed and cleared the work away
         winner = find(stage, store, wanted)
         if winner is None:
             raise
         return winner
-    return out.commit(
-        kind=stage.output,
-        stage=stage.name,
-        version=stage.version,
-        fingerprint=wanted,
-        config={"config": identity(config), "seed": seed},
-        parents=parents_of(inputs),
-        external=external,
-        stats=stats,
-        seconds=time.monotonic() - started,
-    )
 
 
 def run_stage(

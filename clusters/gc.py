@@ -27,23 +27,20 @@ def garbage(store: Path, runs_root: Path) -> list[Garbage]:
     """
     records = runs.all_runs(runs_root)
     for record in records:
-        if record.status == "running" and record.alive:
+        if runs.is_driven(runs_root / record.name):
             raise ConfigError(f"run {record.name!r} is running; wait for it before collecting")
     needed = {  # finished ones, and unfinished ones that the same command would resume
-        artifact_directory(store, stage.kind, stage.fingerprint)
+        artifact_directory(store.absolute(), stage.kind, stage.fingerprint)
         for record in records
         for stage in record.stages.values()
         if stage.fingerprint
     }
     found = []
-    for directory in sorted(p for p in store.glob("*/*") if p.is_dir()):
+    for directory in sorted(p for p in store.absolute().glob("*/*") if p.is_dir()):
         finished = (directory / MANIFEST_NAME).exists()
         if directory not in needed:
             found.append(_garbage(directory, "no run points to it" if finished else "unfinished"))
-        elif not finished:
-            continue
-            found.append(_garbage(directory, "no run points to it"))
-        else:
+        elif finished:
             found += _leftovers(directory)
     return found
 

@@ -11,6 +11,7 @@ from clusters.stage import Requirements
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+_CGROUP_STAT = Path("/sys/fs/cgroup/memory.stat")
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,29 @@ class Machine:
             disk_bytes=shutil.disk_usage(existing).free,
         )
 
+    @classmethod
+    def cluster(cls, store: Path) -> "Machine":
+        """Measure the cluster this process is connected to."""
+        import ray
+
+        resources = ray.cluster_resources()
+        return cls(
+            cpus=resources.get("CPU", 0.0),
+            memory_bytes=int(resources.get("memory", 0)),
+            disk_bytes=cls.here(store).disk_bytes,
+        )
+
 
 def _free_memory() -> int:
     """Bytes of memory free to us: the container's limit counts where there is one."""
     available = psutil.virtual_memory().available
     try:
         limit, used = _CGROUP_LIMIT.read_text().strip(), int(_CGROUP_USED.read_text())
-    except (OSError, ValueError):
+        stat = dict(line.split() for line in _CGROUP_STAT.read_text().splitlines())
+        cache = int(stat["inactive_file"])  # the kernel gives this back when it is needed
+    except (OSError, ValueError, KeyError):
         return available
-    return available if limit == "max" else min(available, int(limit) - used)
+    return available if limit == "max" else min(available, int(limit) - used + cache)
 
 
 def check(stage: str, needs: Requirements, machine: Machine) -> None:

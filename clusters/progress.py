@@ -112,6 +112,10 @@ class Progress:
         """Print one line."""
         _print(self._sinks(console=True), f"  {text}")
 
+    def note(self, text: str) -> None:
+        """Print one line to the log alone."""
+        _print(self._sinks(console=False), text)
+
     def heading(self, text: str) -> None:
         """Print the line that opens a stage."""
         _print(self._sinks(console=True), text)

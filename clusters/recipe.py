@@ -3,20 +3,19 @@
 Every problem is reported before anything starts, with file, line, key and remedy.
 """
 
-import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from clusters import runs
 from clusters.config import ConfigError, StageConfig, execution, explain, nearest
 from clusters.connect import ClusterConfig
+from clusters.recipe_file import apply_override, located, read_yaml
 from clusters.registry import resolve
 from clusters.stage import Input, Stage
 from contracts.manifest import ExternalInput
@@ -50,7 +49,7 @@ class Recipe(StageConfig):
     """SQLAlchemy URL of the score database; by default SQLite in the store."""
     cluster: ClusterConfig = execution(ClusterConfig())
     """How much of this machine to take, or which cluster to join."""
-    stages: dict[str, StageEntry]
+    stages: dict[str, StageEntry] = Field(min_length=1)
     """What to run, by the names you give. Order does not matter; inputs decide."""
 
     @field_validator("name")
@@ -91,15 +90,8 @@ class PlannedStage:
 
     @cached_property
     def external(self) -> list[ExternalInput]:
-        """What it reads from outside, hashed once per plan.
-
-        Raises:
-            ConfigError: something is missing or unreadable.
-        """
-        try:
-            return self.stage.external(self.config)
-        except ConfigError as error:
-            raise ConfigError(f"stages.{self.name}.config: {error}") from error
+        """What it reads from outside, hashed once per plan."""
+        return self.stage.external(self.config)
 
 
 @dataclass(frozen=True)
@@ -109,6 +101,20 @@ class Plan:
     path: Path
     recipe: Recipe
     stages: list[PlannedStage]
+    lines: dict[str, int] = field(default_factory=dict)
+    """Full key -> line of the file."""
+
+    def external(self, planned: PlannedStage) -> list[ExternalInput]:
+        """What a stage reads from outside, hashed once per plan.
+
+        Raises:
+            ConfigError: something is missing or unreadable.
+        """
+        try:
+            return planned.external
+        except ConfigError as error:
+            problem = f"stages.{planned.name}.config.{error}"
+            raise ConfigError(located(self.path, self.lines, problem)) from error
 
     def needed_for(self, wanted: Iterable[str]) -> set[str]:
         """``wanted`` and everything they read, directly or not.
@@ -139,13 +145,13 @@ def load_plan(path: Path | str, overrides: Iterable[str] = ()) -> Plan:
         ConfigError: anything wrong, all problems of a kind at once.
     """
     path = Path(path)
-    raw, lines = _read_yaml(path)
+    raw, lines = read_yaml(path)
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_located(path, lines, explain(error, Recipe, ""))) from error
+        raise ConfigError(located(path, lines, explain(error, Recipe, ""))) from error
     planned, problems = [], []
     for name, entry in recipe.stages.items():
         try:
@@ -153,9 +159,9 @@ def load_plan(path: Path | str, overrides: Iterable[str] = ()) -> Plan:
         except ConfigError as error:
             problems.append(str(error))
     if problems:
-        raise ConfigError(_located(path, lines, "\n".join(problems)))
+        raise ConfigError(located(path, lines, "\n".join(problems)))
     _check_kinds(path, lines, planned)
-    return Plan(path, recipe, _ordered(path, planned))
+    return Plan(path, recipe, _ordered(path, planned), lines)
 
 
 def _plan_stage(name: str, entry: StageEntry, recipe: Recipe) -> PlannedStage:
@@ -206,7 +212,7 @@ def _check_kinds(path: Path, lines: dict[str, int], planned: list[PlannedStage])
             for parent in names:
                 if outputs[parent] not in wanted.kinds:
                     raise ConfigError(
-                        _located(
+                        located(
                             path,
                             lines,
                             f"stages.{child.name}.inputs.{role}: {parent!r} makes "
@@ -229,99 +235,3 @@ def _ordered(path: Path, planned: list[PlannedStage]) -> list[PlannedStage]:
         done.add(ready.name)
         waiting.remove(ready)
     return ordered
-
-
-def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = nearest(path.name, sorted(p.name for p in path.parent.glob("*.yaml")))
-        raise ConfigError(f"{path}: no such recipe{near}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_twins(path, node)
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a recipe is a mapping with 'name' and 'stages'")
-    return raw, _key_lines(node)
-
-
-def _refuse_twins(path: Path, node: Any) -> None:
-    """YAML would let the second of two equal keys win in silence."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_twins(path, item)
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise ConfigError(
-                    f"{path}:{line}: {key.value!r} stands twice, first in line {seen[key.value]}"
-                )
-            seen[key.value] = line
-            _refuse_twins(path, value)
-
-
-def _key_lines(node: Any, prefix: str = "") -> dict[str, int]:
-    """Full key -> line number."""
-    lines: dict[str, int] = {}
-    if isinstance(node, yaml.MappingNode):
-        pairs = [(key.value, key.start_mark.line, value) for key, value in node.value]
-    elif isinstance(node, yaml.SequenceNode):
-        pairs = [(str(i), item.start_mark.line, item) for i, item in enumerate(node.value)]
-    else:
-        return lines
-    for key, line, value in pairs:
-        full = f"{prefix}.{key}" if prefix else key
-        lines[full] = line + 1
-        lines.update(_key_lines(value, full))
-    return lines
-
-
-def _located(path: Path, lines: dict[str, int], problems: str) -> str:
-    """Put ``FILE:LINE:`` before each problem line, which starts with a full key."""
-    located = []
-    for problem in problems.split("\n"):
-        key = problem.split(":")[0]
-        while key and key not in lines:
-            key = key.rpartition(".")[0]
-        located.append(f"{path}:{lines[key]}: {problem}" if key else f"{path}: {problem}")
-    return os.linesep.join(located)
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    """Apply ``KEY=VALUE``: ``STAGE.KEY`` is a stage's config, else a key of the recipe."""
-    key, equals, text = override.partition("=")
-    parts = key.split(".")
-    if not equals or not all(parts):
-        raise ConfigError(f"--set {override!r}: write KEY=VALUE, e.g. --set pretrain.steps=100")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
-    stages = raw.get("stages")
-    if isinstance(stages, dict) and parts[0] in stages:
-        parts = ["stages", parts[0], "config", *parts[1:]]
-        if len(parts) == 3:
-            raise ConfigError(f"--set {override!r}: name a key of the stage, e.g. {key}.KEY=VALUE")
-    target: Any = raw
-    for part in parts[:-1]:
-        if isinstance(target, list) and part.isdigit() and int(part) < len(target):
-            target = target[int(part)]
-            continue
-        if not isinstance(target, dict):
-            raise ConfigError(f"--set {override!r}: {part!r} is below something that has no keys")
-        if target.get(part) is None:
-            target[part] = {}
-        target = target[part]
-    if isinstance(target, list) and parts[-1].isdigit() and int(parts[-1]) < len(target):
-        target[int(parts[-1])] = value
-    elif isinstance(target, dict):
-        target[parts[-1]] = value
-    else:
-        raise ConfigError(f"--set {override!r}: there is no such key")

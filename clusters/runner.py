@@ -13,7 +13,6 @@ from typing import Any
 
 from clusters import runs
 from clusters.artifact import Artifact
-from clusters.config import ConfigError
 from clusters.connect import Where, connect
 from clusters.execute import execute, find, fingerprint_of
 from clusters.preflight import Machine, check
@@ -67,38 +66,22 @@ def run(plan: Plan, where: Where, only: list[str] | None = None, job: str | None
     recipe = plan.recipe
     wanted = plan.needed_for(only) if only else {p.name for p in plan.stages}
     directory = recipe.runs / recipe.name
-    directory.mkdir(parents=True, exist_ok=True)
-    ahead = forecast(plan, only)
-    _check_all_fit(plan, {row.name for row in ahead if row.action != "keep"})
-    _refuse_second_driver(directory)
-    record = runs.new_record(recipe.name, plan.path, job)
-    record.stages = {p.name: _blank(p) for p in plan.stages if p.name in wanted}
-    logs = directory / "logs" / record.id
-    logs.mkdir(parents=True)
-    started = time.monotonic()
-    with (
-        open(logs / "driver.log", "w", encoding="utf-8") as log,
-        _stop_on_sigterm(),
-        contextlib.ExitStack() as stack,
-    ):
-        execution = _Execution(
-            plan, where, directory, logs, record, Progress(sys.stderr, log), stack
-        )
-        try:
-            for planned in plan.stages:
-                if planned.name in wanted:
-                    execution.step(planned)
-            record.status = "finished"
-        except (KeyboardInterrupt, Stopped) as error:
-            record.status = "stopped"
-            raise Stopped(f"run {recipe.name!r} was stopped; the same command goes on") from error
-        except Exception as error:
-            record.status = "failed"
-            print(f"{type(error).__name__}: {error}", file=log, flush=True)
-            raise
-        finally:
-            record.seconds = round(time.monotonic() - started, 1)
-            runs.save(directory, record)
+    to_run = {row.name for row in forecast(plan, only) if row.action != "keep"}
+    with contextlib.ExitStack() as stack:
+        if where == "embedded":
+            _check_all_fit(plan, to_run, Machine.here(recipe.store, recipe.cluster.num_cpus))
+        elif to_run:
+            stack.enter_context(connect(where, recipe.cluster))
+            _check_all_fit(plan, to_run, Machine.cluster(recipe.store))
+        stack.enter_context(runs.driving(directory))
+        stack.enter_context(_stop_on_sigterm())
+        record = runs.new_record(recipe.name, plan.path, job)
+        record.stages = _entries(plan, wanted, directory)
+        logs = directory / "logs" / record.id
+        logs.mkdir(parents=True)
+        log = stack.enter_context(open(logs / "driver.log", "w", encoding="utf-8"))
+        progress = Progress(sys.stderr, log)
+        _Execution(plan, where, directory, logs, record, progress, stack).run(wanted)
     return directory
 
 
@@ -115,6 +98,27 @@ class _Execution:
     stack: contextlib.ExitStack
     done: dict[str, Artifact] = field(default_factory=dict)
 
+    def run(self, wanted: set[str]) -> None:
+        """Run the wanted stages in order; the record says how it ended."""
+        started = time.monotonic()
+        runs.save(self.directory, self.record)
+        try:
+            for planned in self.plan.stages:
+                if planned.name in wanted:
+                    self.step(planned)
+            self.record.status = "finished"
+        except (KeyboardInterrupt, Stopped) as error:
+            self.record.status = "stopped"
+            name = self.record.name
+            raise Stopped(f"run {name!r} was stopped; the same command goes on") from error
+        except Exception as error:
+            self.record.status = "failed"
+            self.progress.note(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self.record.seconds = round(time.monotonic() - started, 1)
+            runs.save(self.directory, self.record)
+
     def step(self, planned: PlannedStage) -> None:
         """Run or keep one stage and record it."""
         recipe = self.plan.recipe
@@ -129,6 +133,9 @@ class _Execution:
             self.progress.heading(f"{planned.name} ({planned.stage.name})")
             try:
                 artifact = self._make(planned, inputs, asked)
+            except (KeyboardInterrupt, Stopped):
+                entry.status = "waiting"
+                raise
             except Exception as error:
                 entry.status, entry.error = "failed", str(error)
                 raise
@@ -151,7 +158,7 @@ class _Execution:
             planned.stage,
             planned.config,
             inputs,
-            planned.external,
+            self.plan.external(planned),
             store=recipe.store,
             wanted=asked,
             seed=recipe.seed,
@@ -171,8 +178,17 @@ class _Execution:
         entry.outputs = runs.counts(manifest.stats, "out")
 
 
-def _blank(planned: PlannedStage) -> runs.StageRecord:
-    return runs.StageRecord(stage=planned.stage.name, kind=planned.stage.output, status="waiting")
+def _entries(plan: Plan, wanted: set[str], directory: Path) -> dict[str, runs.StageRecord]:
+    """Blank records of the wanted stages; the others keep what an earlier run made of them."""
+    before = runs.load(directory).stages if (directory / runs.RUN_NAME).exists() else {}
+    entries = {}
+    for planned in plan.stages:
+        name, stage = planned.name, planned.stage
+        if name in wanted:
+            entries[name] = runs.StageRecord(stage=stage.name, kind=stage.output, status="waiting")
+        elif name in before:
+            entries[name] = before[name]
+    return entries
 
 
 def _inputs(planned: PlannedStage, done: dict[str, Artifact]) -> dict[str, list[Artifact]]:
@@ -181,25 +197,13 @@ def _inputs(planned: PlannedStage, done: dict[str, Artifact]) -> dict[str, list[
 
 def _asked(plan: Plan, planned: PlannedStage, inputs: dict[str, list[Artifact]]) -> str:
     seed = plan.recipe.seed
-    return fingerprint_of(planned.stage, planned.config, inputs, planned.external, seed)
+    return fingerprint_of(planned.stage, planned.config, inputs, plan.external(planned), seed)
 
 
-def _check_all_fit(plan: Plan, to_run: set[str]) -> None:
-    machine = Machine.here(plan.recipe.store, plan.recipe.cluster.num_cpus)
+def _check_all_fit(plan: Plan, to_run: set[str], machine: Machine) -> None:
     for planned in plan.stages:
         if planned.name in to_run:
             check(planned.name, planned.stage.requires(planned.config), machine)
-
-
-def _refuse_second_driver(directory: Path) -> None:
-    if not (directory / runs.RUN_NAME).exists():
-        return
-    before = runs.load(directory)
-    if before.status == "running" and before.alive:
-        raise ConfigError(
-            f"run {before.name!r} is running (process {before.pid}); wait for it, or end it with: "
-            f"inkstone stop {before.name}"
-        )
 
 
 @contextlib.contextmanager

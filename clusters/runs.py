@@ -3,20 +3,24 @@
 ``runs/NAME/STAGE`` links to a stage's data files, so that paths are easy to type.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clusters.artifact import Artifact, ArtifactError, replace_json
+from clusters.config import ConfigError
 
 RUN_NAME = "run.json"
+LOCK_NAME = ".driver"
 
 
 class StageRecord(BaseModel):
@@ -52,26 +56,9 @@ class RunRecord(BaseModel):
     seconds: float = 0.0
     host: str
     pid: int
-    process_started: float
     job: str | None = None
     """Ray job submission id, where the driver runs as a job."""
     stages: dict[str, StageRecord] = {}
-
-    @property
-    def alive(self) -> bool:
-        """True while the driver's process lives; of another machine's we cannot tell."""
-        if self.host != socket.gethostname():
-            return self.status == "running"
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.process_started) < 1
-        except psutil.Error:
-            return False
-
-    @property
-    def shown_status(self) -> str:
-        """The status; a run that says running without a process was killed."""
-        return "killed" if self.status == "running" and not self.alive else self.status
 
 
 def new_record(name: str, recipe: Path, job: str | None) -> RunRecord:
@@ -85,9 +72,44 @@ def new_record(name: str, recipe: Path, job: str | None) -> RunRecord:
         started=now.isoformat(timespec="seconds"),
         host=socket.gethostname(),
         pid=os.getpid(),
-        process_started=psutil.Process().create_time(),
         job=job,
     )
+
+
+@contextlib.contextmanager
+def driving(directory: Path) -> Iterator[None]:
+    """Be the one driver of a run while the block runs. The system ends it with the process.
+
+    Raises:
+        ConfigError: another process drives it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / LOCK_NAME, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"run {directory.name!r} is running; wait for it, or end it with: "
+                f"inkstone stop {directory.name}"
+            ) from None
+        yield
+
+
+def is_driven(directory: Path) -> bool:
+    """True while a process drives the run."""
+    try:
+        with open(directory / LOCK_NAME, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def shown_status(directory: Path, record: RunRecord) -> str:
+    """The status; a run that says running and that nobody drives was killed."""
+    return "killed" if record.status == "running" and not is_driven(directory) else record.status
 
 
 def save(directory: Path, record: RunRecord) -> None:

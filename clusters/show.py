@@ -54,7 +54,7 @@ def _stale_parents(path: Path, record: runs.RunRecord, digests: dict[str, str]) 
 def _show_run(path: Path, json: bool) -> None:
     record = runs.load(path)
     if json:
-        print(to_json(record.model_dump() | {"status": record.shown_status}))
+        print(to_json(record.model_dump() | {"status": runs.shown_status(path, record)}))
         return
     from clusters.launch.local import print_summary
 
@@ -98,7 +98,7 @@ def print_runs(root: Path, json: bool) -> None:
     """All runs, newest first."""
     records = runs.all_runs(root)
     if json:
-        print(to_json([r.model_dump() | {"status": r.shown_status} for r in records]))
+        print(to_json([r.model_dump() | {"status": _status(root, r)} for r in records]))
         return
     table = Table()
     for column in ("run", "status", "stages done", "started", "seconds"):
@@ -107,9 +107,13 @@ def print_runs(root: Path, json: bool) -> None:
         done = sum(stage.status in ("done", "kept") for stage in record.stages.values())
         stages = f"{done}/{len(record.stages)}"
         table.add_row(
-            record.name, record.shown_status, stages, record.started, f"{record.seconds:.0f}"
+            record.name, _status(root, record), stages, record.started, f"{record.seconds:.0f}"
         )
     Console().print(table)
+
+
+def _status(root: Path, record: runs.RunRecord) -> str:
+    return runs.shown_status(root / record.name, record)
 
 
 def print_log(directory: Path, follow: bool) -> None:
@@ -119,7 +123,7 @@ def print_log(directory: Path, follow: bool) -> None:
     with open(path, encoding="utf-8") as log:
         while True:
             print(log.read(), end="", flush=True)
-            if not follow or runs.load(directory).shown_status != "running":
+            if not follow or not runs.is_driven(directory):
                 print(log.read(), end="", flush=True)
                 return
             time.sleep(_FOLLOW_SECONDS)

@@ -1,5 +1,6 @@
 """Ends a run in order."""
 
+import socket
 from pathlib import Path
 
 import psutil
@@ -17,15 +18,16 @@ def stop(directory: Path, address: str) -> str:
         ConfigError: the run does not run, or its driver did not end in time.
     """
     record = runs.load(directory)
-    if record.status != "running":
-        raise ConfigError(f"run {record.name!r} is not running: it is {record.shown_status}")
+    status = runs.shown_status(directory, record)
+    if status != "running":
+        raise ConfigError(f"run {record.name!r} is {status}, not running")
     if record.job:
         from clusters.launch.job import stop as stop_job
 
         stop_job(address, record.job)
         return f"asked job {record.job} to stop"
-    if not record.alive:
-        raise ConfigError(f"run {record.name!r} was killed; the same `inkstone run` goes on")
+    if record.host != socket.gethostname():
+        raise ConfigError(f"run {record.name!r} is driven by {record.host}; stop it there")
     process = psutil.Process(record.pid)
     process.terminate()
     try:
@@ -35,4 +37,4 @@ def stop(directory: Path, address: str) -> str:
             f"process {record.pid} did not end within {_PATIENCE_SECONDS} s; "
             f"kill -9 {record.pid} is safe: the same `inkstone run` goes on"
         ) from None
-    return f"run {record.name!r} is {runs.load(directory).shown_status}"
+    return f"run {record.name!r} is {runs.shown_status(directory, runs.load(directory))}"

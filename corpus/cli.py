@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
+from clusters.stage_verbs import add_stage_verb
+
 app = typer.Typer(no_args_is_help=True, help="Raw text to documents and tokens.")
+add_stage_verb(app, "build", "corpus.build", "Clean raw text to documents.")
+add_stage_verb(app, "tokenizer", "corpus.tokenizer", "Train a tokenizer.")
+add_stage_verb(app, "tokens", "corpus.tokens", "Turn documents into a token store.")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from clusters.stage_verbs import add_stage_verb
+
 app = typer.Typer(no_args_is_help=True, help="Engines to scores and reports.")
+add_stage_verb(app, "run", "evaluation.run", "Score models.")
 
 DEFAULT_DATABASE = "sqlite:///store/scores.db"
 

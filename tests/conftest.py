@@ -30,3 +30,13 @@ def data_dir() -> Path:
     if not path or not Path(path).is_dir():
         pytest.skip("INKSTONE_DATA names no folder of test data")
     return Path(path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:
+    """With INKSTONE_REQUIRE_ALL a test that would skip fails: nothing is left out in silence."""
+    report = yield
+    if report.skipped and os.environ.get("INKSTONE_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but INKSTONE_REQUIRE_ALL is set: {report.longrepr}"
+    return report

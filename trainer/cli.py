@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
+from clusters.stage_verbs import add_stage_verb
 from trainer.plan.cli import add_plan
 
 app = typer.Typer(no_args_is_help=True, help="Token store and conversations to checkpoints.")
+add_stage_verb(app, "pretrain", "trainer.pretrain", "Train a model from a token store.")
+add_stage_verb(app, "sft", "trainer.sft", "Tune a model on conversations.")
 add_plan(app)
 
 

@@ -1,7 +1,9 @@
 """What ``inkstone run`` and the rooms' stage verbs do: plan, then run here or hand over."""
 
+import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -51,6 +53,12 @@ def launch(
 
 
 def _submit(plan: Plan, only: list[str] | None, overrides: list[str], address: str) -> None:
+    for override in overrides:
+        if urlsplit(override.partition("=")[2]).password:
+            raise ConfigError(
+                f"--set {override.partition('=')[0]}: holds a password, and a job's command line is "
+                "seen by everyone on the cluster; write it in the recipe file instead"
+            )
     arguments = ["run", str(plan.path.absolute()), "--on", "job"]
     arguments += ["--only", ",".join(only)] if only else []
     arguments += [part for override in overrides for part in ("--set", override)]
@@ -79,7 +87,9 @@ def _print_forecast(rows: list[Forecast], json: bool) -> None:
 def print_summary(directory: Path, record: runs.RunRecord) -> None:
     """The table that ends a run, and where to go next."""
     console = Console()
-    table = Table(title=f"run {record.name}: {record.shown_status} in {record.seconds:.0f} s")
+    table = Table(
+        title=f"run {record.name}: {runs.shown_status(directory, record)} in {record.seconds:.0f} s"
+    )
     for column in ("stage", "status", "seconds", "in", "out"):
         table.add_column(column)
     for name, stage in record.stages.items():
@@ -96,7 +106,15 @@ def print_summary(directory: Path, record: runs.RunRecord) -> None:
         console.print(f"report:  {report}")
     for name, stage in record.stages.items():
         if stage.kind == "quantized" and stage.path:
-            console.print(f"serve:   inkstone serve start {directory / name}")
+            console.print(f"serve:   {_command()} serve start {directory / name}")
+
+
+def _command() -> str:
+    """How to type this command again: by name where it is on the PATH."""
+    path = Path(sys.argv[0])
+    if path.name != "inkstone":
+        return "python -m inkstone"
+    return "inkstone" if shutil.which("inkstone") == str(path.absolute()) else str(path)
 
 
 def _counts(counts: dict[str, int | float]) -> str:

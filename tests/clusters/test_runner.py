@@ -4,7 +4,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,10 @@ from clusters.failpoints import VARIABLE
 from clusters.gc import collect, garbage
 from clusters.runner import forecast, run
 from clusters.show import verify
+from clusters.stop import stop
 from tests.clusters.toy_chain import toy_plan
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.getcwd()}
 FAILPOINTS = [
     "unit.number.before_publish",
     "unit.number.after_publish",
@@ -76,10 +77,12 @@ def kill_and_rerun(tmp_path: Path, name: str) -> None:
     token = tmp_path / "token"
     token.touch()
     command = [sys.executable, str(Path(__file__).parent / "toy_chain.py"), str(folder)]
-    environment = os.environ | {VARIABLE: f"{name}:{token}", "PYTHONPATH": os.getcwd()}
+    environment = ENVIRONMENT | {VARIABLE: f"{name}:{token}"}
     killed = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert runs.load(folder / "runs" / "toy").shown_status == "killed"
+    assert (
+        runs.shown_status(folder / "runs" / "toy", runs.load(folder / "runs" / "toy")) == "killed"
+    )
     again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert digests(folder) == digests(tmp_path / "calm")
@@ -132,26 +135,50 @@ def test_gc_frees_only_what_no_run_points_to(tmp_path: Path) -> None:
     assert garbage(tmp_path / "store", tmp_path / "runs") == []
 
 
+SLEEPER = """
+import sys, time
+from pathlib import Path
+from clusters import runs
+directory = Path(sys.argv[1])
+with runs.driving(directory):
+    runs.save(directory, runs.new_record("toy", Path("toy.yaml"), None))
+    print("driving", flush=True)
+    time.sleep(60)
+"""
+
+
 def test_a_second_driver_is_refused_and_stop_ends_the_first(tmp_path: Path) -> None:
     directory = tmp_path / "runs" / "toy"
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        time.sleep(0.2)
-        import psutil
-
-        record = runs.new_record("toy", Path("toy.yaml"), None)
-        record.pid = sleeper.pid
-        record.process_started = psutil.Process(sleeper.pid).create_time()
-        runs.save(directory, record)
+    command = [sys.executable, "-c", SLEEPER, str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as sleeper:
+        assert sleeper.stdout.readline() == b"driving\n"
         with pytest.raises(ConfigError, match="inkstone stop toy"):
             run(toy_plan(tmp_path), "embedded")
-        from clusters.stop import stop
-
+        with pytest.raises(ConfigError, match="is running"):
+            garbage(tmp_path / "store", tmp_path / "runs")
         stop(directory, "")
-        assert not psutil.pid_exists(sleeper.pid)
-        run(toy_plan(tmp_path), "embedded")
-    finally:
-        sleeper.kill()
+    run(toy_plan(tmp_path), "embedded")
+    with pytest.raises(ConfigError, match="'toy' is finished, not running"):
+        stop(directory, "")
+
+
+def test_a_driver_on_another_machine_is_not_killed_here(tmp_path: Path) -> None:
+    directory = tmp_path / "runs" / "toy"
+    record = runs.new_record("toy", Path("toy.yaml"), None)
+    record.host = "elsewhere"
+    with runs.driving(directory):
+        runs.save(directory, record)
+        with pytest.raises(ConfigError, match="driven by elsewhere"):
+            stop(directory, "")
+    assert runs.shown_status(directory, record) == "killed"
+
+
+def test_only_keeps_what_earlier_runs_made(tmp_path: Path) -> None:
+    directory = run(toy_plan(tmp_path), "embedded")
+    total = runs.load(directory).stages["total"]
+    run(toy_plan(tmp_path), "embedded", only=["numbers"])
+    assert runs.load(directory).stages["total"] == total
+    assert garbage(tmp_path / "store", tmp_path / "runs") == []
 
 
 def test_run_json_is_plain_json(tmp_path: Path) -> None:

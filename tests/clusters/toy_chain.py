@@ -6,7 +6,7 @@ from typing import Any
 
 from clusters.config import StageConfig, execution
 from clusters.failpoints import failpoint
-from clusters.recipe import Plan, PlannedStage, Recipe
+from clusters.recipe import Plan, PlannedStage, Recipe, StageEntry
 from clusters.runner import run
 from clusters.stage import Input, Requirements, Stage, StageContext
 
@@ -66,7 +66,12 @@ SUM = Stage(
 
 
 def toy_plan(folder: Path, *, seed: int = 1, **config: Any) -> Plan:
-    recipe = Recipe(name="toy", seed=seed, store=folder / "store", runs=folder / "runs", stages={})
+    entries = {
+        "numbers": StageEntry(stage="corpus.numbers"),
+        "total": StageEntry(stage="corpus.sum"),
+    }
+    store, runs = folder / "store", folder / "runs"
+    recipe = Recipe(name="toy", seed=seed, store=store, runs=runs, stages=entries)
     stages = [
         PlannedStage("numbers", NUMBERS, NumbersConfig(**config), {}),
         PlannedStage("total", SUM, SumConfig(), {"numbers": ["numbers"]}),
