@@ -12,7 +12,7 @@ from typing import Any
 from clusters.stage import StageError
 from contracts.manifest import hash_bytes
 from serving.client import Endpoint
-from serving.load import check_model
+from serving.directory import check_model
 from serving.proxy import QUIET, check_address, proxy
 
 QUEUED_AT_PROXY = 256

@@ -1,15 +1,10 @@
-"""Opens a model directory: what is in it, whether it is whole, and the engine over it."""
+"""Opens a model directory: the model, and the engine over it."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
-from clusters.artifact import ArtifactError
 from contracts.engine import Engine
-from contracts.manifest import hash_file
+from serving.directory import ModelError, model_digest, read_config, tensors_of, weight_files
 from serving.quant.config import CONFIG_KEY
 
 if TYPE_CHECKING:
@@ -21,10 +16,6 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT = 2048
 """Positions per slot where the caller names none and the model allows more."""
 _PARTS = ("embed_tokens", "rotary_emb", "layers", "norm")
-
-
-class ModelError(ArtifactError):
-    """A model directory that is missing, half written, damaged or unsupported."""
 
 
 def load_engine(
@@ -65,89 +56,6 @@ def load_engine(
     return SlotEngine(runner, model_digest=digest, threads=threads, updatable=not quantized)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Contents of ``config.json``.
-
-    Raises:
-        ModelError: it is missing or no JSON object.
-    """
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no config.json, so no model directory") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path / 'config.json'}: unreadable: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{path / 'config.json'}: not a JSON object")
-    return config
-
-
-def weight_files(path: Path) -> list[Path]:
-    """The safetensors files of a model directory, all that its index names.
-
-    Raises:
-        ModelError: there are none, or one that the index names is missing.
-    """
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    else:
-        names = sorted(p.name for p in path.glob("*.safetensors"))
-    if not names:
-        raise ModelError(f"{path}: no .safetensors file in it; was its writing cut off?")
-    for name in names:
-        if not (path / name).is_file():
-            raise ModelError(f"{path / name}: missing, but {index.name} names it")
-    return [path / name for name in names]
-
-
-def check_model(path: Path) -> None:
-    """Read config, tokenizer name and every weight file's header, but no weights.
-
-    Raises:
-        ModelError: the directory is missing, half written or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    read_config(path)
-    if not (path / "tokenizer.json").is_file():
-        raise ModelError(f"{path}: no tokenizer.json in it")
-    for file in weight_files(path):
-        try:
-            with safe_open(file, framework="numpy"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise _damaged(file, error) from error
-
-
-def model_digest(path: Path) -> str:
-    """blake3 over config and weights, 64 hex digits: which model answers."""
-    hasher = blake3()
-    for file in [path / "config.json", *weight_files(path)]:
-        hasher.update(f"{file.name} {hash_file(file)[1]}\n".encode())
-    return hasher.hexdigest()
-
-
-def tensors_of(file: Path) -> Iterator[tuple[str, "torch.Tensor"]]:
-    """Every tensor of a safetensors file, by name.
-
-    Raises:
-        ModelError: the file is cut short or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as weights:
-            for name in sorted(weights.keys()):
-                yield name, weights.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> ModelError:
-    return ModelError(f"{file}: damaged or half written ({error}); write the checkpoint again")
-
-
 def load_model(path: Path) -> "PreTrainedModel":
     """The model on the CPU, every weight from the files and none made up.
 
@@ -157,17 +65,17 @@ def load_model(path: Path) -> "PreTrainedModel":
     """
     from transformers.initialization import no_init_weights
 
-    model_config, dtype = _model_config(path)
+    config, dtype = model_config(path)
     from transformers import AutoModelForCausalLM
 
     try:
         with no_init_weights():
-            model = AutoModelForCausalLM.from_config(model_config, dtype=dtype)
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except (ValueError, ImportError) as error:
         raise ModelError(f"{path}: no causal language model: {error}") from error
     if not all(hasattr(getattr(model, "model", None), part) for part in _PARTS):
-        raise ModelError(f"{path}: {model_config.model_type!r} is no Llama-shaped decoder")
-    _refuse_unsupported(model_config, path)
+        raise ModelError(f"{path}: {config.model_type!r} is no Llama-shaped decoder")
+    _refuse_unsupported(config, path)
     said = read_config(path).get(CONFIG_KEY)
     packed = _packed_layers(model, said, path) if said is not None else []
     _fill(model, path)
@@ -184,7 +92,12 @@ def _packed_layers(
     return install(model, said, path)
 
 
-def _model_config(path: Path) -> tuple[Any, "torch.dtype"]:
+def model_config(path: Path) -> tuple[Any, "torch.dtype"]:
+    """The architecture that ``config.json`` describes, and the type of its weights.
+
+    Raises:
+        ModelError: transformers does not take it.
+    """
     import torch
     from transformers import AutoConfig
 
@@ -193,10 +106,13 @@ def _model_config(path: Path) -> tuple[Any, "torch.dtype"]:
             str(path), local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # validation errors of many kinds
-        raise ModelError(f"{path / 'config.json'}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path / 'config.json'}: {reason}") from error
     dtype = getattr(config, "dtype", None) or torch.float32
     if isinstance(dtype, str):
-        dtype = getattr(torch, dtype)
+        dtype = getattr(torch, dtype, dtype)
+    if not isinstance(dtype, torch.dtype):
+        raise ModelError(f"{path / 'config.json'}: dtype: {dtype!r} is no type of torch")
     return config, dtype
 
 

@@ -52,8 +52,9 @@ def _stop_serve() -> None:
     from ray.serve.context import _set_global_client
 
     controller = {"name": SERVE_CONTROLLER_NAME, "namespace": SERVE_NAMESPACE}
-    handle = ray.get_actor(**controller)
-    ray.get(handle.graceful_shutdown.remote(wait=False), timeout=STOP_SECONDS)
+    with contextlib.suppress(ValueError, ray.exceptions.RayActorError):  # it has ended already
+        handle = ray.get_actor(**controller)
+        ray.get(handle.graceful_shutdown.remote(wait=False), timeout=STOP_SECONDS)
     end = time.monotonic() + STOP_SECONDS
     while controller in ray.util.list_named_actors(all_namespaces=True):
         if time.monotonic() > end:

@@ -46,7 +46,7 @@ def start_endpoint(
     """
     from clusters.connect import ClusterConfig, connect
     from serving.app import serve_model
-    from serving.load import check_model
+    from serving.directory import check_model
     from serving.proxy import check_address
     from serving.resolve import resolve_model
 

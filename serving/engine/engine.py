@@ -40,6 +40,7 @@ class SlotEngine:
         self.capabilities = frozenset(base | {Capability.UPDATE} if updatable else base)
         self.model_digest = model_digest
         self._base_digest = model_digest
+        self._runner = runner
         self._loop = EngineLoop(runner, threads)
 
     async def submit(self, request: EngineRequest) -> AsyncIterator[TokenChunk]:
@@ -66,7 +67,7 @@ class SlotEngine:
         rows: list[Scored] = []
         # One forward per turn of the engine, so that running requests keep stepping.
         for pack in packs(context_ids, continuations):
-            work = partial(self._loop.runner.score, pack)
+            work = partial(self._runner.score, pack)
             rows += await asyncio.wrap_future(self._loop.between_steps(work))
         return rows
 
@@ -92,11 +93,11 @@ class SlotEngine:
     def stats(self) -> EngineStats:
         """Current gauges."""
         return EngineStats(
-            running=len(self._loop.scheduler.running),
-            waiting=len(self._loop.scheduler.waiting),
-            tokens_generated=self._loop.generated,
-            tokens_prefilled=self._loop.prefilled,
-            max_context=self._loop.runner.max_context,
+            running=len(self._loop.stepper.scheduler.running),
+            waiting=len(self._loop.stepper.scheduler.waiting),
+            tokens_generated=self._loop.stepper.generated,
+            tokens_prefilled=self._loop.stepper.prefilled,
+            max_context=self._runner.max_context,
         )
 
     def close(self) -> None:
@@ -114,26 +115,26 @@ class SlotEngine:
         if request.sampling.max_tokens < 1:
             raise EngineError(f"max_tokens is {request.sampling.max_tokens}; it must be at least 1")
         wanted = len(request.prompt_ids) + request.sampling.max_tokens
-        if wanted > self._loop.runner.max_context:
+        if wanted > self._runner.max_context:
             raise PromptTooLong(
                 f"{len(request.prompt_ids)} prompt tokens and max_tokens "
                 f"{request.sampling.max_tokens} need {wanted}; "
-                f"this engine's context is {self._loop.runner.max_context}"
+                f"this engine's context is {self._runner.max_context}"
             )
         self._check_ids(request.prompt_ids)
 
     def _check_ids(self, ids: Sequence[int]) -> None:
-        if len(ids) > self._loop.runner.max_context:
+        if len(ids) > self._runner.max_context:
             raise PromptTooLong(
-                f"{len(ids)} tokens; this engine's context is {self._loop.runner.max_context}"
+                f"{len(ids)} tokens; this engine's context is {self._runner.max_context}"
             )
         for token in ids:
-            if not 0 <= token < self._loop.runner.vocab_size:
+            if not 0 <= token < self._runner.vocab_size:
                 raise InvalidToken(
-                    f"token id {token} is outside the vocabulary of {self._loop.runner.vocab_size}"
+                    f"token id {token} is outside the vocabulary of {self._runner.vocab_size}"
                 )
 
     def _update(self, state: dict[str, Any], policy_version: int) -> None:
-        self._loop.runner.load_state(state)
-        self._loop.policy_version = policy_version
+        self._runner.load_state(state)
+        self._loop.stepper.policy_version = policy_version
         self.model_digest = f"{self._base_digest}@{policy_version}"

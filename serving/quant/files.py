@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from serving.load import ModelError, read_config, tensors_of
+from serving.directory import ModelError, read_config, tensors_of
+from serving.load import model_config
 from serving.quant.config import CONFIG_KEY, QuantizeConfig, QuantizedWeights
 from serving.quant.linear import Int4Linear
 from serving.quant.rounding import Packed, dequantize, quantize
@@ -33,10 +35,17 @@ class Selection:
 
 
 def select(source: Path, config: QuantizeConfig) -> Selection:
-    """Decide from the architecture alone, before any weight is read."""
-    model_config = AutoConfig.from_pretrained(str(source), local_files_only=True)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(model_config)
+    """Decide from the architecture alone, before any weight is read.
+
+    Raises:
+        ModelError: config.json describes no causal language model.
+    """
+    architecture, _ = model_config(source)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(architecture)
+    except (ValueError, ImportError) as error:
+        raise ModelError(f"{source}: no causal language model: {error}") from error
     chosen = Selection()
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear):
@@ -134,9 +143,15 @@ def install(model: PreTrainedModel, said: dict[str, Any], path: Path) -> list[In
     """Put an empty 4-bit layer in the place of every packed module.
 
     Raises:
-        ModelError: config.json names a module that is no linear layer of this model.
+        ModelError: config.json says nothing sensible of the packing, or names a module that
+            is no linear layer of this model.
     """
-    weights = QuantizedWeights.model_validate(said)
+    try:
+        weights = QuantizedWeights.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([CONFIG_KEY, *map(str, first["loc"])])
+        raise ModelError(f"{path / 'config.json'}: {key}: {first['msg']}") from error
     layers = []
     for name in weights.modules:
         parent_name, _, child = name.rpartition(".")

@@ -6,7 +6,7 @@ from typing import Any
 
 from clusters.failpoints import failpoint
 from clusters.stage import StageContext
-from serving.load import read_config, weight_files
+from serving.directory import read_config, weight_files
 from serving.quant.config import QuantizeConfig
 
 

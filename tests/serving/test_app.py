@@ -23,7 +23,8 @@ from contracts.conversation import Message
 from contracts.engine import EngineRequest, SamplingParams
 from serving.app import serve_model
 from serving.client import Client, Endpoint
-from serving.load import ModelError, load_engine
+from serving.directory import ModelError
+from serving.load import load_engine
 from serving.proxy import check_address
 from serving.tokenizer import ChatTokenizer
 

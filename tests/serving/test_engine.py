@@ -202,7 +202,7 @@ def test_abort_ends_the_stream(engine: Engine) -> None:
 
 
 def test_a_failing_step_ends_its_requests_only(engine: Engine, monkeypatch) -> None:
-    runner = engine._loop.runner
+    runner = engine._loop.stepper.runner
     real = runner.prefill
 
     def broken(slot: int, ids: list[int]) -> torch.Tensor:
@@ -277,7 +277,7 @@ def test_closing_lets_everybody_go(model_dir: Path) -> None:
 
 def test_an_engine_whose_thread_dies_lets_everybody_go(model_dir: Path, monkeypatch) -> None:
     engine = load_engine(model_dir, slots=1)
-    monkeypatch.setattr(engine._loop.scheduler, "admit", lambda: 1 / 0)
+    monkeypatch.setattr(engine._loop.stepper.scheduler, "admit", lambda: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
     async def run() -> list:

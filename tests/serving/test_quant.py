@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from clusters.artifact import ArtifactError
 from clusters.execute import run_stage
 from contracts.engine import Capability, EngineError, EngineRequest, SamplingParams
-from serving.load import ModelError, load_engine, load_model
+from serving.directory import ModelError
+from serving.load import load_engine, load_model
 from serving.quant.config import QuantizeConfig
+from serving.quant.files import select
 from serving.quant.linear import Int4Linear
 from serving.quant.rounding import Packed, dequantize, quantize, unpack
 from serving.stages import STAGES
@@ -153,6 +156,37 @@ def test_config_that_names_no_linear_module(model_dir: Path, tmp_path: Path) -> 
     (broken / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=r"model\.norm"):
         load_model(broken)
+
+
+def test_configs_that_say_nothing_sensible(model_dir: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    shutil.copytree(model_dir, odd)
+    config = json.loads((model_dir / "config.json").read_text())
+
+    def write(**changes: object) -> None:
+        (odd / "config.json").write_text(json.dumps({**config, **changes}))
+
+    write(inkstone_quantization={"group_size": "many", "modules": []})
+    with pytest.raises(ModelError, match=r"inkstone_quantization\.group_size: "):
+        load_model(odd)
+    for changes, says in (
+        ({"model_type": "nonsense"}, "nonsense"),
+        ({"model_type": "vit"}, "no causal language model"),
+        ({"dtype": "float99"}, "float99"),
+    ):
+        write(**changes)
+        with pytest.raises(ModelError, match=says) as caught:
+            select(odd, QuantizeConfig())
+        assert isinstance(caught.value, ArtifactError)
+
+
+def test_a_damaged_index_is_named(model_dir: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    shutil.copytree(model_dir, odd)
+    for text in ("{", "[]", "{}", '{"weight_map": 3}'):
+        (odd / "model.safetensors.index.json").write_text(text)
+        with pytest.raises(ModelError, match=r"index\.json: damaged"):
+            load_model(odd)
 
 
 def test_packed_bytes() -> None:

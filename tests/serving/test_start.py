@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from clusters.artifact import ArtifactError
 from clusters.config import ConfigError
 from serving.cli import app
-from serving.load import ModelError, load_engine, load_model
+from serving.directory import ModelError
+from serving.load import load_engine, load_model
 from serving.resolve import resolve_model
 
 
