@@ -10,6 +10,11 @@ from clusters.config import ConfigError, nearest
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The file's contents, and the line of every full key.
+
+    Raises:
+        ConfigError: missing, unreadable, not YAML, no mapping, or a key that stands twice.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

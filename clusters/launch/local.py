@@ -56,8 +56,8 @@ def _submit(plan: Plan, only: list[str] | None, overrides: list[str], address: s
     for override in overrides:
         if urlsplit(override.partition("=")[2]).password:
             raise ConfigError(
-                f"--set {override.partition('=')[0]}: holds a password, and a job's command line is "
-                "seen by everyone on the cluster; write it in the recipe file instead"
+                f"--set {override.partition('=')[0]}: holds a password, and everyone on the "
+                "cluster sees a job's command line; write it in the recipe file instead"
             )
     arguments = ["run", str(plan.path.absolute()), "--on", "job"]
     arguments += ["--only", ",".join(only)] if only else []
