@@ -23,6 +23,8 @@ from contracts.trajectory import to_table
 SLOTS = 8
 """Sequences the endpoint decodes at once. Fixed: the shapes of its matrix products follow
 from it, and with them the last bits of the log-probs."""
+THREADS = 1
+"""Of the replica. Fixed for the same reason: how a sum is cut depends on the threads."""
 
 
 class RolloutConfig(StageConfig):
@@ -83,7 +85,9 @@ def _serve_and_play(context: StageContext, todo: list[Assignment]) -> None:
 
     config: RolloutConfig = context.config
     model = context.input("model").path("model")
-    with serve_model(model, model_name=context.name, port=config.port, slots=SLOTS) as endpoint:
+    with serve_model(
+        model, model_name=context.name, port=config.port, slots=SLOTS, threads=THREADS
+    ) as endpoint:
         failpoint("agents.rollout.serving")
         timings = play_all(
             todo,

@@ -17,6 +17,7 @@ STAGES = [
         config=RolloutConfig,
         output="trajectories",
         run=rollout,
+        version=2,
         inputs={"model": Input(("quantized", "checkpoint"))},
         requires=needed,
     ),

@@ -1,29 +1,14 @@
 """What a set of episodes came to, as it is."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from agents.environments.arithmetic import Problem, is_correct_call
 from agents.protocols.step import Status
+from contracts.statistics import wilson
 from contracts.trajectory import Turn
 
-Z_95 = 1.959964
-"""Two-sided 95 % point of the normal distribution."""
 DIGITS = 6
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927), (0, 1) for no trials.
-
-    ``(p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    p, z2n = successes / trials, Z_95**2 / trials
-    centre = p + z2n / 2
-    half = Z_95 * math.sqrt(p * (1 - p) / trials + z2n / (4 * trials))
-    return max(0.0, (centre - half) / (1 + z2n)), min(1.0, (centre + half) / (1 + z2n))
 
 
 def proportion(successes: int, trials: int) -> dict[str, float | int]:

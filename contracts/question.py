@@ -1,8 +1,9 @@
 """The multiple-choice question: one row of ``questions.jsonl``."""
 
 import json
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Question(BaseModel):
@@ -29,3 +30,21 @@ class Question(BaseModel):
     def to_json(self) -> str:
         """One JSON line."""
         return json.dumps(self.model_dump(), ensure_ascii=False, sort_keys=True)
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Read ``questions.jsonl``.
+
+    Raises:
+        ValueError: a line is no question; names the file, line, field and reason.
+    """
+    rows = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                rows.append(Question.model_validate_json(line))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"]) or "line"
+                raise ValueError(f"{path}:{number}: {where}: {first['msg']}") from error
+    return rows

@@ -8,12 +8,11 @@ from typing import Literal
 import numpy as np
 
 from clusters.artifact import Artifact
-from contracts.token_store import STORE_NAME, TokenStoreMeta, shard_tokens
+from contracts.unigram import count_tokens
 from evaluation.summary import ModelEntry
 
 MODEL_FOLDER = "model"
 UNIGRAM = "unigram"
-ControlName = Literal["oracle", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Contestant:
     """Weights and tokenizer; of a control or baseline, whose tokenizer it uses."""
     what: Literal["artifact", "oracle", "uniform", "unigram"] = "artifact"
     seed: int = 0
-    """Of a uniform control's draw."""
+    """Of a uniform control's pass."""
     counts: np.ndarray | None = None
     """Of a unigram baseline: training tokens of each id, shape (vocabulary,), i64."""
 
@@ -46,9 +45,9 @@ def from_artifacts(models: Sequence[Artifact], base: Artifact) -> list[Contestan
 
 
 def control(
-    name: Literal["oracle", "uniform"], model_dir: Path, seed: int, draw: int
+    name: Literal["oracle", "uniform"], model_dir: Path, seed: int, draw: int = 1
 ) -> Contestant:
-    """A control engine; ``draw`` counts a uniform engine's independent draws from 1."""
+    """A control engine; ``draw`` counts a uniform engine's independent passes from 1."""
     label = name if draw == 1 else f"{name}-{draw}"
     entry = ModelEntry(label=label, model=label, kind="baseline", role="baseline")
     return Contestant(entry, model_dir, name, seed=seed * 1000 + draw)
@@ -58,17 +57,6 @@ def unigram(model_dir: Path, train: Path) -> Contestant:
     """Tokens at their frequency in the training store, whatever came before."""
     entry = ModelEntry(label=UNIGRAM, model=UNIGRAM, kind="baseline", role="baseline")
     return Contestant(entry, model_dir, "unigram", counts=count_tokens(train))
-
-
-def count_tokens(root: Path) -> np.ndarray:
-    """How often each id occurs in a token store, shape (vocabulary,), i64."""
-    meta = TokenStoreMeta.model_validate_json((root / STORE_NAME).read_text())
-    counts = np.zeros(meta.vocab_size, dtype=np.int64)
-    for shard in meta.shards:
-        tokens = shard_tokens(root, meta, shard)
-        for start in range(0, len(tokens), 1 << 22):
-            counts += np.bincount(tokens[start : start + (1 << 22)], minlength=meta.vocab_size)
-    return counts
 
 
 def _short_name(artifact: Artifact) -> str:

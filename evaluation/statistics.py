@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-Z95 = 1.959963984540054
-"""97.5 % quantile of the normal distribution."""
+from contracts.statistics import Z95, wilson
 
 
 @dataclass(frozen=True)
@@ -20,22 +19,16 @@ class Estimate:
     n: int
 
 
-def wilson(successes: int, n: int) -> Estimate:
-    """Share of successes with Wilson's score interval (Wilson 1927, JASA 22:209).
-
-    Unlike the normal interval it stays inside [0, 1] and is not empty at 0 or n.
+def proportion(successes: int, n: int) -> Estimate:
+    """Share of successes with Wilson's score interval.
 
     Raises:
         ValueError: ``n`` is 0 or ``successes`` is outside 0..n.
     """
-    if n <= 0 or not 0 <= successes <= n:
+    if n <= 0:
         raise ValueError(f"no share of {successes} in {n}")
     share = successes / n
-    z2 = Z95 * Z95
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
+    low, high = wilson(successes, n)
     return Estimate(share, low, high, math.sqrt(share * (1 - share) / n), n)
 
 
@@ -80,13 +73,14 @@ def chance_error(chance: float, n: int) -> float:
     return math.sqrt(chance * (1 - chance) / n)
 
 
-def outside_probability(chance: float, n: int, errors: float) -> float:
-    """Exact probability that a fair guesser lands outside chance +- ``errors`` standard errors."""
+def outside_probability(chance: float, n: int, distance: float) -> float:
+    """Exact probability that a fair guesser's share is further than ``distance`` from chance."""
     if chance in (0.0, 1.0):
         return 0.0
-    limit = errors * chance_error(chance, n)
     inside = math.fsum(
-        math.exp(_log_binomial(k, n, chance)) for k in range(n + 1) if abs(k / n - chance) <= limit
+        math.exp(_log_binomial(k, n, chance))
+        for k in range(n + 1)
+        if abs(k / n - chance) <= distance
     )
     return max(0.0, 1.0 - inside)
 

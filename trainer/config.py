@@ -145,3 +145,5 @@ class SftConfig(TrainConfig):
     """Rows per source that validation loss is taken on, at most."""
     max_bad_share: float = Field(default=0.05, ge=0, le=1)
     """Share of conversations that may be unusable before the stage stops."""
+    replay_share: float = Field(default=0.1, ge=0, le=0.9)
+    """Share of all rows that are pretraining text, where the input ``replay`` is given."""

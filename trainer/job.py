@@ -25,6 +25,8 @@ class Prepared:
     source: RowSource
     model: Any
     total_steps: int
+    counts: dict[str, int]
+    """What goes in: tokens, conversations, rows."""
     summary: dict[str, Any]
     """What ``trainer.json`` says beside the common fields."""
 
@@ -141,6 +143,7 @@ def _write(
         "objective": job.objective.name,
         "step": plan.total_steps,
         "samples": plan.total_steps * plan.batch,
+        "in": prepared.counts,
         "world_size": stepper.world_size,
         "parameters": sum(p.numel() for p in prepared.model.parameters()),
         "seed": job.seed,

@@ -26,6 +26,7 @@ class Pretraining:
 
     def prepare(self) -> Prepared:
         """Open the stores, initialise the model."""
+        from contracts.unigram import count_tokens, unigram_log_probs
         from corpus.token_store import TokenStore
         from trainer.data.tokens import TokenRows, unigram_loss
         from trainer.models.llama import load_tokenizer, new_model
@@ -44,15 +45,21 @@ class Pretraining:
         vocabulary = train.meta.vocab_size
         tokenizer = load_tokenizer(self.tokenizer)
         model = new_model(self.config.model, vocabulary, tokenizer, self.seed)
+        log_probs = unigram_log_probs(count_tokens(train.root))
+        rows = self.config.steps * self.config.batch
+        counts = {
+            "train_tokens": train.num_tokens,
+            "rows": rows,
+            "tokens_seen": rows * self.config.sequence_length,
+        }
         summary: dict[str, Any] = {
             "vocab_size": vocabulary,
-            "train_tokens": train.num_tokens,
             "unigram_loss": {
-                domain: round(unigram_loss(train, rows), 6)
-                for domain, rows in source.validation().items()
+                domain: round(unigram_loss(log_probs, held_rows), 6)
+                for domain, held_rows in source.validation().items()
             },
         }
-        return Prepared(source, model, self.config.steps, summary)
+        return Prepared(source, model, self.config.steps, counts, summary)
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -69,8 +76,11 @@ def run(context: StageContext) -> dict[str, Any]:
     )
 
 
-def check_store(root: Path, tokenizer: Path) -> None:
+def check_store(root: Path, tokenizer: Path, role: str = "tokens") -> None:
     """Refuse a store that is damaged, empty or of another tokenizer, before workers start.
+
+    Args:
+        role: what the recipe calls the input, for messages.
 
     Raises:
         ConfigError: says which file and what to do.
@@ -81,9 +91,9 @@ def check_store(root: Path, tokenizer: Path) -> None:
     try:
         store = TokenStore.open(root, hash_file(tokenizer / "tokenizer.json")[1])
     except TokenStoreError as error:
-        raise ConfigError(f"input tokens: {error}") from error
+        raise ConfigError(f"input {role}: {error}") from error
     if not store.num_tokens:
-        raise ConfigError(f"input tokens: {root}: no tokens in it; the corpus kept nothing")
+        raise ConfigError(f"input {role}: {root}: no tokens in it; the corpus kept nothing")
     vocabulary = len(load_tokenizer(tokenizer))
     if vocabulary > store.meta.vocab_size:
         raise ConfigError(

@@ -4,12 +4,18 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clusters.config import ConfigError
 from clusters.stage import StageContext, StageError
+from contracts.documents import TRAIN, VALIDATION
+from contracts.token_store import STORE_NAME
 from trainer.config import SftConfig
 from trainer.job import MODEL_NAME, Job, Prepared
+from trainer.pretrain import check_store
+
+if TYPE_CHECKING:
+    from trainer.data.tokens import TokenRows
 
 _RENDERED = "rendered.npz"
 _REJECTED = "rejected.jsonl"
@@ -29,6 +35,8 @@ class Tuning:
     """``model/`` folder of the checkpoint that is tuned."""
     rendered: Path
     """Conversations as token ids, from ``save_rendered``."""
+    replay: Path | None = None
+    """Folder of the token stores that are replayed from; None for no replay."""
     name: str = "sft"
 
     @property
@@ -40,6 +48,7 @@ class Tuning:
         """Pack the conversations, load the base."""
         from trainer.data.conversations import load_rendered
         from trainer.data.packing import PackedRows
+        from trainer.data.replay import ReplayedRows, replayed_rows
         from trainer.models.llama import load_model, load_tokenizer
 
         tokenizer = load_tokenizer(self.base)
@@ -51,14 +60,32 @@ class Tuning:
             validation_share=self.config.validation_share,
             validation_rows=self.config.validation_rows,
         )
-        model = load_model(self.base)
-        steps = math.ceil(self.config.epochs * len(source) / self.config.batch)
-        summary = {
+        share = self.config.replay_share if self.replay else 0.0
+        rows_per_epoch = len(source)
+        steps = math.ceil(self.config.epochs * rows_per_epoch / (1 - share) / self.config.batch)
+        rows = steps * self.config.batch
+        counts = {
             "train_conversations": source.train_conversations,
             "validation_conversations": source.validation_conversations,
-            "rows_per_epoch": len(source),
+            "rows": rows,
+            "replayed_rows": replayed_rows(rows, share),
         }
-        return Prepared(source, model, steps, summary)
+        mixed = ReplayedRows(source, self._old_rows(self.replay), share) if self.replay else source
+        summary = {"rows_per_epoch": rows_per_epoch}
+        return Prepared(mixed, load_model(self.base), steps, counts, summary)
+
+    def _old_rows(self, root: Path) -> "TokenRows":
+        from corpus.token_store import TokenStore
+        from trainer.data.tokens import TokenRows
+
+        held = root / VALIDATION
+        return TokenRows(
+            TokenStore.open(root / TRAIN),
+            TokenStore.open(held) if (held / STORE_NAME).exists() else None,
+            sequence_length=self.config.row_length,
+            seed=self.seed,
+            validation_rows=self.config.validation_rows,
+        )
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -67,13 +94,18 @@ def run(context: StageContext) -> dict[str, Any]:
 
     base = context.input("base").path(MODEL_NAME)
     check_base(base, context.config)
+    replay = None
+    if context.inputs.get("replay"):
+        replay = context.input("replay").path("tokens")
+        check_store(replay / TRAIN, base, "replay")
     counts = render_inputs(context, base)
     record = context.out.units.record("render/all")
     assert record is not None
     rendered = context.out.units.resolve(record.scratch[_RENDERED])
-    objective = Tuning(context.config, context.seed, base, rendered)
+    objective = Tuning(context.config, context.seed, base, rendered, replay)
     job = Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl")
-    return {**counts, **run_job(job, context.progress)}
+    stats = run_job(job, context.progress)
+    return {**stats, "in": {**counts, **stats["in"]}}
 
 
 def render_inputs(context: StageContext, base: Path) -> dict[str, Any]:

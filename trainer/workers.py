@@ -17,14 +17,15 @@ _COLLECTIVE_TIMEOUT_SECONDS = 600
 
 
 class TrainingFailed(StageError):
-    """Training stopped for a reason that a retry does not change."""
+    """Training stopped: a retry does not help, or too many were needed."""
 
 
 def run_job(job: Job, progress: Progress) -> dict[str, Any]:
     """Train to the end; returns counts and figures of the result.
 
     Raises:
-        TrainingFailed: the loss diverged, or no checkpoint can be resumed from.
+        TrainingFailed: the loss diverged, no checkpoint can be resumed from, or workers
+            died more often than ``parallel.max_failures`` allows.
         ConfigError: the cluster is too small for the workers.
     """
     parallel = job.objective.config.parallel
@@ -60,6 +61,7 @@ def _run_on_ray(job: Job) -> None:
     import ray
     from ray.train.torch import TorchConfig
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.v2.api.exceptions import TrainingFailedError
     from ray.train.v2.torch.torch_trainer import TorchTrainer
 
     parallel = job.objective.config.parallel
@@ -70,7 +72,7 @@ def _run_on_ray(job: Job) -> None:
             f"parallel.workers: {parallel.workers} workers of {parallel.cpus_per_worker:g} CPUs "
             f"need {wanted:g}, the cluster has {total:g}; lower parallel.cpus_per_worker"
         )
-    TorchTrainer(
+    trainer = TorchTrainer(
         _train_function,
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
@@ -84,7 +86,26 @@ def _run_on_ray(job: Job) -> None:
             failure_config=FailureConfig(max_failures=parallel.max_failures),
             worker_runtime_env={"env_vars": _worker_environment()},
         ),
-    ).fit()
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise TrainingFailed(
+            f"{job.prefix}: gave up after {parallel.max_failures} restarts of the workers "
+            f"(parallel.max_failures); the last failure: {_cause(error)}; "
+            f"logs are in {job.timings.parent.absolute()}"
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    """One line that says why Ray Train gave up."""
+    failures = getattr(error, "worker_failures", None) or {}
+    causes = [*failures.values(), getattr(error, "controller_failure", None), error]
+    cause = next(cause for cause in causes if cause is not None)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    if not lines:
+        return type(cause).__name__
+    return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
 
 
 def _worker_environment() -> dict[str, str]:
@@ -110,15 +131,22 @@ def _loopback_interface() -> str | None:
 def _stats(job: Job) -> dict[str, Any]:
     summary = json.loads(job.out.path(TRAINER_NAME).read_text(encoding="utf-8"))
     entries = _read_jsonl(job.out.path(METRICS_NAME))
-    losses = [entry for entry in entries if "loss" in entry]
+    steps = [entry for entry in entries if "loss" in entry]
     validation = [entry["validation"] for entry in entries if "validation" in entry]
-    kept = ("parameters", "step", "samples", "world_size", "unigram_loss", "train_conversations")
+    out = {
+        "steps": summary["step"],
+        "parameters": summary["parameters"],
+        "loss_tokens": sum(entry["loss_tokens"] for entry in steps),
+        **{f"validation_loss/{domain}": loss for domain, loss in validation[-1].items()},
+    }
     return {
-        **{key: summary[key] for key in kept if key in summary},
-        "loss_first": losses[0]["loss"],
-        "loss_last": losses[-1]["loss"],
+        "in": summary["in"],
+        "out": out,
+        "world_size": summary["world_size"],
+        "loss_first": steps[0]["loss"],
+        "loss_last": steps[-1]["loss"],
         "validation_first": validation[0],
-        "validation_last": validation[-1],
+        **{key: summary[key] for key in ("unigram_loss",) if key in summary},
     }
 
 

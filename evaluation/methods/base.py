@@ -11,7 +11,7 @@ from contracts.engine import Capability, Engine
 from contracts.manifest import hash_bytes
 from contracts.score import Score
 from evaluation.benchmark import Benchmark
-from evaluation.samples import Sample, Sources
+from evaluation.samples import ALL, Sample, Sources
 from evaluation.statistics import Estimate
 from serving.tokenizer import ChatTokenizer
 
@@ -45,7 +45,7 @@ class Metric:
 
     name: str
     estimate: Estimate
-    group: str = "all"
+    group: str = ALL
     """``all``, or the domain it is about."""
     chance: float | None = None
     """Expected value of a uniform guesser; None for losses."""

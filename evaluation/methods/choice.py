@@ -17,7 +17,7 @@ from contracts.score import Score
 from evaluation.benchmark import ChoiceBenchmark
 from evaluation.methods.base import Answer, Grade, Method, Metric, by_sample, hash_ids
 from evaluation.samples import ChoiceSample, Sources, draw_key
-from evaluation.statistics import clustered_mean, wilson
+from evaluation.statistics import clustered_mean, proportion
 from serving.tokenizer import ChatTokenizer
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -95,7 +95,7 @@ class ChoiceMethod(Method[ChoiceBenchmark, ChoiceSample]):
         options = len(samples[0].options)
         if not benchmark.circular:
             right = sum(answers[0] for answers in rotations.values())
-            return [Metric("accuracy", wilson(round(right), len(rows)), chance=1 / options)]
+            return [Metric("accuracy", proportion(round(right), len(rows)), chance=1 / options)]
         whole = sum(all(answers) for answers in rotations.values())
         chance = (1 / options) ** options
         # The rotations of one question are not independent: the plain share counts questions.
@@ -103,7 +103,7 @@ class ChoiceMethod(Method[ChoiceBenchmark, ChoiceSample]):
         names, values = zip(*asked, strict=True)
         plain = clustered_mean(values, [1.0] * len(values), names)
         return [
-            Metric("circular_accuracy", wilson(whole, len(rotations)), chance=chance),
+            Metric("circular_accuracy", proportion(whole, len(rotations)), chance=chance),
             Metric("accuracy", plain, chance=1 / options),
         ]
 

@@ -16,7 +16,7 @@ from contracts.token_store import (
 )
 from evaluation.benchmark import LossBenchmark
 from evaluation.methods.base import Answer, Grade, Method, Metric, by_sample, hash_ids
-from evaluation.samples import Sources, WindowSample, draw_key
+from evaluation.samples import ALL, Sources, WindowSample, draw_key
 from evaluation.statistics import bits_per_byte, clustered_mean, mapped
 from serving.tokenizer import ChatTokenizer
 
@@ -73,7 +73,7 @@ class LossMethod(Method[LossBenchmark, WindowSample]):
     ) -> list[Metric]:
         """Nats per token, perplexity and bits per byte, over all domains and for each."""
         pairs = [(s, r) for s, r in by_sample(samples, rows) if r.error is None]
-        found = _figures(pairs, "all")
+        found = _figures(pairs, ALL)
         for domain in sorted({sample.domain for sample, _ in pairs}):
             found += _figures([(s, r) for s, r in pairs if s.domain == domain], domain)
         return found

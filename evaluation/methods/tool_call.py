@@ -19,7 +19,7 @@ from evaluation.benchmark import ToolCallBenchmark
 from evaluation.extraction import first_call
 from evaluation.methods.base import Answer, Grade, Method, Metric, by_sample, hash_ids
 from evaluation.samples import ProblemSample, Sources
-from evaluation.statistics import wilson
+from evaluation.statistics import proportion
 from serving.tokenizer import ChatTokenizer
 
 
@@ -91,4 +91,4 @@ class ToolCallMethod(Method[ToolCallBenchmark, ProblemSample]):
     ) -> list[Metric]:
         """Share of problems answered by a right call; a guesser makes none."""
         right = sum(row.correct for _, row in by_sample(samples, rows))
-        return [Metric("accuracy", wilson(round(right), len(samples)), chance=0.0)]
+        return [Metric("accuracy", proportion(round(right), len(samples)), chance=0.0)]

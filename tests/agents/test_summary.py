@@ -1,36 +1,14 @@
 import json
-import random
 from fractions import Fraction
-
-import pytest
 
 from agents.demonstrate import Expert
 from agents.environments.arithmetic import AnswerGrader, problems
 from agents.episode import EpisodeKey, turns
 from agents.policy import PolicyRefused, Reply
 from agents.protocols.react import react
-from agents.summary import proportion, summarise, wilson
+from agents.summary import proportion, summarise
 from agents.tools.registry import TOOLS
 from contracts.conversation import Message
-
-
-def test_wilson_solves_its_own_equation():
-    # The bounds are where |p - phat| equals z standard errors of p, by definition.
-    z2 = 1.959964**2
-    for _ in range(200):
-        trials = random.randrange(1, 400)
-        successes = random.randrange(trials + 1)
-        rate = successes / trials
-        for bound in wilson(successes, trials):
-            if 1e-12 < bound < 1 - 1e-12:
-                assert (rate - bound) ** 2 == pytest.approx(z2 * bound * (1 - bound) / trials)
-
-
-def test_wilson_known_answers():
-    assert wilson(0, 0) == (0.0, 1.0)
-    assert wilson(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-5)
-    assert wilson(8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-5)
-    assert wilson(10, 10) == pytest.approx((0.72247, 1.0), abs=1e-5)
 
 
 def test_proportion_is_json():

@@ -19,7 +19,10 @@ def main(stage: str, workers: int, store: Path, inputs: list[Artifact]) -> None:
             tokenizer, tokens = inputs
             made = run_pretrain(Inputs(tokenizer, tokens, tokens), store, workers=workers)
         else:
-            made = run_sft(*inputs, store, workers=workers)
+            base, conversations, *replay = inputs
+            made = run_sft(
+                base, conversations, store, workers=workers, replay=next(iter(replay), None)
+            )
     print("digest", made.manifest.digest)
 
 

@@ -124,13 +124,21 @@ def run_pretrain(inputs: Inputs, store: Path, *, workers: int, **changes: Any) -
 
 
 def run_sft(
-    base: Artifact, conversations: Artifact, store: Path, *, workers: int, **changes: Any
+    base: Artifact,
+    conversations: Artifact,
+    store: Path,
+    *,
+    workers: int,
+    replay: Artifact | None = None,
+    **changes: Any,
 ) -> Artifact:
     from trainer.stages import STAGES
 
     stage = next(s for s in STAGES if s.name == "trainer.sft")
     config = stage.config.model_validate(sft_config(workers, **changes))
     given = {"base": [base], "conversations": [conversations]}
+    if replay is not None:
+        given["replay"] = [replay]
     return run_stage(stage, config, given, store=store, seed=11)
 
 

@@ -109,13 +109,27 @@ def test_killed_driver_with_workers(inputs: Inputs, two_workers: Artifact, tmp_p
     assert steps_trained(store).count(1) == 1, "it trained from the start again"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "place", [*(f"trainer.sft.{p}" for p in PLACES), "unit.render.before_publish"]
-)
-def test_killed_tuning(inputs: Inputs, base: Artifact, tmp_path: Path, place: str):
-    parents = [base, inputs.conversations]
-    undisturbed = run_sft(base, inputs.conversations, tmp_path / "undisturbed", workers=1)
+TUNING_PLACES = [*(f"trainer.sft.{place}" for place in PLACES), "unit.render.before_publish"]
+
+
+def check_killed_tuning(inputs: Inputs, base: Artifact, tmp_path: Path, place: str) -> None:
+    """With replay: its order, too, follows from the sample number alone."""
+    parents = [base, inputs.conversations, inputs.tokens]
+    undisturbed = run_sft(
+        base, inputs.conversations, tmp_path / "undisturbed", workers=1, replay=inputs.tokens
+    )
     store = tmp_path / "store"
     assert drive("sft", 1, store, parents, kill_at=place).returncode == -9
     assert digest_of(drive("sft", 1, store, parents)) == undisturbed.manifest.digest
+
+
+def test_killed_tuning_at_a_random_place(inputs: Inputs, base: Artifact, tmp_path: Path):
+    place = random.choice(TUNING_PLACES)
+    print("killed at", place)
+    check_killed_tuning(inputs, base, tmp_path, place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", TUNING_PLACES)
+def test_killed_tuning(inputs: Inputs, base: Artifact, tmp_path: Path, place: str):
+    check_killed_tuning(inputs, base, tmp_path, place)

@@ -30,7 +30,7 @@ def load(artifact: Artifact):
 
 def test_plain_transformers_loads_and_generates(base: Artifact):
     model, tokenizer = load(base)
-    assert sum(p.numel() for p in model.parameters()) == base.manifest.stats["parameters"]
+    assert sum(p.numel() for p in model.parameters()) == base.manifest.stats["out"]["parameters"]
     chat = [{"role": "user", "content": "sum of the list?"}]
     prompt = tokenizer.apply_chat_template(
         chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -49,7 +49,14 @@ def test_the_artifact_tells_its_story(base: Artifact):
     assert set(about["unigram_loss"]) == {"docs", "docstrings"}
     lines = metrics(base)
     assert [line["step"] for line in lines if "validation" in line] == [0, 4, 8]
-    assert base.manifest.stats["validation_last"] == lines[-1]["validation"]
+    stats = base.manifest.stats
+    assert stats["in"]["rows"] == 8 * 5
+    assert stats["in"]["tokens_seen"] == 8 * 5 * 48
+    assert stats["out"]["steps"] == 8
+    assert stats["out"]["validation_loss/docs"] == lines[-1]["validation"]["docs"]
+    assert stats["out"]["loss_tokens"] == sum(x["loss_tokens"] for x in lines if "loss" in x)
+    for side in ("in", "out"):
+        assert all(isinstance(value, int | float) for value in stats[side].values())
     assert "seconds" not in base.path("metrics.jsonl").read_text()
     assert base.verify() == []
 
@@ -106,12 +113,25 @@ def test_zero_2_agrees_with_one_plain_process(
 def test_tuning_lowers_the_loss_on_conversations(base: Artifact, inputs: Inputs, tmp_path: Path):
     tuned = run_sft(base, inputs.conversations, tmp_path, workers=1, epochs=6)
     stats = tuned.manifest.stats
-    assert stats["conversations"] == 60
-    assert stats["rejected"] == 0
-    assert stats["validation_last"]["arithmetic"] < 0.8 * stats["validation_first"]["arithmetic"]
+    assert (stats["in"]["conversations"], stats["in"]["rejected"]) == (60, 0)
+    first = stats["validation_first"]["arithmetic"]
+    assert stats["out"]["validation_loss/arithmetic"] < 0.8 * first
     load(tuned)
     assert tuned.path("rejected.jsonl").read_text() == ""
     assert [p.role for p in tuned.manifest.parents] == ["base", "conversations"]
+
+
+def test_replay_keeps_pretraining_text_in_the_mix(base: Artifact, inputs: Inputs, tmp_path: Path):
+    tuned = run_sft(
+        base, inputs.conversations, tmp_path, workers=1, replay=inputs.tokens, replay_share=0.25
+    )
+    counts = tuned.manifest.stats["in"]
+    assert counts["replayed_rows"] == counts["rows"] // 4 > 0
+    validation = metrics(tuned)[-1]["validation"]
+    assert set(validation) >= {"arithmetic", "replay/docs", "replay/docstrings"}
+    alone = run_sft(base, inputs.conversations, tmp_path, workers=1)
+    assert alone.manifest.stats["in"]["replayed_rows"] == 0
+    assert alone.manifest.digest != tuned.manifest.digest
 
 
 def spoiled(inputs: Inputs, store: Path, bad_lines: list[str]) -> Artifact:
@@ -129,7 +149,7 @@ def test_bad_conversations_are_quarantined(base: Artifact, inputs: Inputs, tmp_p
     tuned = run_sft(base, conversations, tmp_path, workers=1, epochs=1)
     rejected = [json.loads(x) for x in tuned.path("rejected.jsonl").read_text().splitlines()]
     assert [item["line"] for item in rejected] == [61, 62]
-    assert tuned.manifest.stats["rejected"] == 2
+    assert tuned.manifest.stats["in"]["rejected"] == 2
 
 
 def test_too_many_bad_conversations_stop_the_stage(base: Artifact, inputs: Inputs, tmp_path: Path):

@@ -1,5 +1,6 @@
 """A conversation as the model sees it: token ids, and which of them it is trained on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,11 @@ def render(conversation: Conversation, tokenizer: Any) -> Rendered:
     """Render by the template and keep its mask of assistant tokens.
 
     Raises:
-        UnusableConversation: the template refuses it, or there is nothing to train on.
+        UnusableConversation: the template refuses it, a control token is spelled in it,
+            or there is nothing to train on.
     """
     messages = [message.to_openai() for message in conversation.messages]
+    _refuse_control_tokens([messages, conversation.tools], tokenizer)
     try:
         encoded = tokenizer.apply_chat_template(
             messages,
@@ -46,3 +49,21 @@ def render(conversation: Conversation, tokenizer: Any) -> Rendered:
     if not trained[1:].any():
         raise UnusableConversation("no assistant token to train on")
     return Rendered(conversation.id, conversation.source, ids, trained)
+
+
+def _refuse_control_tokens(value: Any, tokenizer: Any) -> None:
+    """Text that spells a control token would become one here; serving reads it as text."""
+    control = [token.content for token in tokenizer.added_tokens_decoder.values()]
+    for text in _strings(value):
+        for token in control:
+            if token in text:
+                raise UnusableConversation(f"control token {token} stands in its text")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)

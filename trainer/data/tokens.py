@@ -83,15 +83,11 @@ def document_row(tokens: np.ndarray, cu_seqlens: np.ndarray) -> Row:
     return Row(inputs=tokens[:-1], labels=labels, segments=segments)
 
 
-def unigram_loss(train: TokenStore, rows: list[Row]) -> float:
-    """Mean loss, in nats per token, of guessing by the training store's token counts.
+def unigram_loss(log_probs: np.ndarray, rows: list[Row]) -> float:
+    """Mean loss, in nats per token, of a unigram model on the labels of ``rows``.
 
-    Add-one smoothing; taken on the same labels a model's validation loss is taken on.
+    Args:
+        log_probs: of each id, shape (vocabulary,), from ``unigram_log_probs``.
     """
-    counts = np.ones(train.meta.vocab_size, np.int64)
-    for index, shard in enumerate(train.meta.shards):
-        tokens = train.window(index, 0, shard.tokens)
-        counts += np.bincount(tokens, minlength=len(counts))
-    log_probs = np.log(counts) - np.log(counts.sum())
     labels = np.concatenate([row.labels for row in rows])
     return float(-log_probs[labels[labels != IGNORE]].mean())

@@ -56,6 +56,31 @@ def test_nothing_to_train_on_is_refused(tokenizer):
         render(late_system, tokenizer)
 
 
+@pytest.mark.parametrize("place", ["content", "arguments", "description"])
+@pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<tool_call>"])
+def test_spelled_control_tokens_are_refused(tokenizer, place: str, token: str):
+    """Serving encodes them as text; trained on, they would close the turn."""
+    raw = json.loads(json.dumps(conversation(1, 2, 3)))
+    call = raw["messages"][1]["tool_calls"][0]["function"]
+    spot = {
+        "content": raw["messages"][0],
+        "arguments": call,
+        "description": raw["tools"][0]["function"],
+    }[place]
+    spot[place] += f" {token}"
+    with pytest.raises(UnusableConversation, match="control token"):
+        render(Conversation.model_validate(raw), tokenizer)
+
+
+def test_rendering_agrees_with_serving(tokenizer, tokenizer_dir: Path):
+    from serving.tokenizer import ChatTokenizer
+
+    served = ChatTokenizer.load(tokenizer_dir)
+    (item,) = sums(1)
+    prompt = served.render(item.messages[:3], item.tools)
+    assert render(item, tokenizer).ids[: len(prompt)].tolist() == prompt
+
+
 def test_bad_records_are_set_aside_with_line_and_reason(tokenizer, tmp_path: Path):
     path = tmp_path / "conversations.jsonl"
     good = [item.to_json() for item in sums(2)]

@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from contracts.unigram import count_tokens, unigram_log_probs
 from corpus.token_store import TokenStore
 from tests.trainer.inputs import Inputs
 from trainer.data.tokens import TokenRows, document_row, unigram_loss
@@ -59,4 +60,5 @@ def test_unigram_loss_is_that_of_counting(stores):
     total = sum(counts.values())
     labels = [int(label) for row in rows for label in row.labels if label != IGNORE]
     wanted = -sum(math.log(counts[label] / total) for label in labels) / len(labels)
-    assert unigram_loss(train, rows) == pytest.approx(wanted, rel=1e-9)
+    log_probs = unigram_log_probs(count_tokens(train.root))
+    assert unigram_loss(log_probs, rows) == pytest.approx(wanted, rel=1e-9)
