@@ -43,7 +43,9 @@ format: setup
 
 bench-%: setup  ## run a room's benchmarks and keep their JSON
 	@test -d benchmarks/$* || { echo 'benchmarks/$*: no benchmarks yet'; exit 1; }
-	@for script in benchmarks/$*/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out %/__init__.py,$(wildcard benchmarks/$*/*.py)); do \
+		echo "$$script"; $(BIN)/python -m $$(echo $${script%.py} | tr / .) || exit 1; done
+	$(BIN)/python -m benchmarks.report
 
 clean:  ## remove what runs made; the environment stays
 	rm -rf runs store

@@ -1,6 +1,6 @@
 """The plan's throughput model against published scaling tables.
 
-    python benchmarks/trainer/plan_validation.py PATH/scaling_internevo.csv
+    python -m benchmarks.trainer.plan_validation PATH/scaling_internevo.csv
 
 The peer is a line of two constants fitted to the same rows: the step takes its single-node
 time, plus a where there is more than one node, plus b per data-parallel rank where the
@@ -8,21 +8,18 @@ optimiser state lies over all of them. Also run, without any fit: llm-foundry's 
 ``scaling_llm_foundry.csv`` beside this script. The path may come from INKSTONE_PUBLISHED.
 """
 
-import json
 import os
-import platform
-import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.report import keep
 from trainer.plan.table import Row, read_table
 from trainer.plan.validate import validate
 
 HERE = Path(__file__).parent
-RESULT = HERE.parent / "results" / "trainer-plan-validation.json"
 GOAL_MEAN, GOAL_MAX = 0.02, 0.06
 
 
@@ -52,37 +49,29 @@ def main() -> None:
     path = path / "scaling_internevo.csv" if path.is_dir() else path
     ours, theirs = validate(path), line_errors(path)
     other = validate(HERE / "scaling_llm_foundry.csv")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
-    )
     mean, largest = ours["mean_error"], ours["max_error"]
     plain = ours["without_fitted_constants"]
-    result = {
-        "name": "trainer-plan-validation",
-        "what": "mean error of predicted tokens/GPU/s on the predict rows of InternEvo's table",
-        "ours": round(mean, 4),
-        "unit": "fraction",
-        "peer": "line of two constants",
-        "theirs": round(float(theirs.mean()), 4),
-        "ratio": round(mean / float(theirs.mean()), 3),
-        "goal": f"mean <= {GOAL_MEAN}, max <= {GOAL_MAX}",
-        "met": mean <= GOAL_MEAN and largest <= GOAL_MAX,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "commit": commit.stdout.strip(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "max": {"ours": round(largest, 4), "theirs": round(float(theirs.max()), 4)},
-        "without_fitted_constants": {
-            "mean": round(plain["mean_error"], 4),
-            "max": round(plain["max_error"], 4),
-        },
-        "llm_foundry_unfitted": {
-            "mean": round(other["mean_error"], 4),
-            "max": round(other["max_error"], 4),
-        },
+    keep(
+        "trainer-plan-validation",
+        what="mean error of predicted tokens/GPU/s on the predict rows of InternEvo's table",
+        ours=round(mean, 4),
+        unit="fraction",
+        peer="line of two constants",
+        theirs=round(float(theirs.mean()), 4),
+        ratio=round(mean / float(theirs.mean()), 3),
+        goal=f"mean <= {GOAL_MEAN}, max <= {GOAL_MAX}",
+        met=mean <= GOAL_MEAN and largest <= GOAL_MAX,
+        max={"ours": round(largest, 4), "theirs": round(float(theirs.max()), 4)},
+        without_fitted_constants=_errors(plain),
+        llm_foundry_unfitted=_errors(other),
+    )
+
+
+def _errors(validated: dict[str, Any]) -> dict[str, float]:
+    return {
+        "mean": round(validated["mean_error"], 4),
+        "max": round(validated["max_error"], 4),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":
