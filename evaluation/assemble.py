@@ -6,10 +6,11 @@ from typing import Any
 
 from clusters.failpoints import failpoint
 from clusters.stage import StageContext
+from clusters.units import Units
 from contracts.score import Score
 from evaluation.benchmark import Benchmark
 from evaluation.contestants import Contestant
-from evaluation.controls import MAX_DRAWS, oracle_controls, require, uniform_controls
+from evaluation.controls import oracle_controls, require, uniform_controls
 from evaluation.database import Origin, insert, open_database
 from evaluation.jobs import EngineCache, Job, published_rows
 from evaluation.methods.registry import method_of
@@ -34,7 +35,9 @@ def assemble(context: StageContext, plan: Plan, work: Work) -> dict[str, Any]:
     units = context.out.units
     first = [job for contestant, b in _pairs(plan) for job in plan.jobs(contestant, b)]
     controlled = [b for b in plan.benchmarks if method_of(b).controlled]
-    work(first + [job for b in controlled for job in plan.control_jobs(b, 1)])
+    oracle = [job for b in controlled for job in plan.oracle_jobs(b)]
+    uniform = [job for b in controlled for one in plan.uniform_jobs(b) for job in one]
+    work(first + oracle + uniform)
 
     rows: list[Score] = []
     results: list[Result] = []
@@ -43,7 +46,7 @@ def assemble(context: StageContext, plan: Plan, work: Work) -> dict[str, Any]:
         rows += scored
         samples = plan.samples[benchmark.name]
         results += results_of(contestant.entry.label, benchmark, samples, scored)
-    controls = [c for b in controlled for c in _controls(context, plan, b, work)]
+    controls = [c for b in controlled for c in _controls(units, plan, b)]
     require(controls)
     entries = [contestant.entry for contestant in plan.contestants]
     summary = Summary(models=entries, results=results, controls=controls)
@@ -60,24 +63,14 @@ def _pairs(plan: Plan) -> list[tuple[Contestant, Benchmark]]:
     return [(c, b) for c in plan.contestants for b in plan.benchmarks if plan.takes(c, b)]
 
 
-def _controls(context: StageContext, plan: Plan, benchmark: Benchmark, work: Work) -> list[Control]:
-    """The oracle's figures and those of the first uniform draw that holds, or the last."""
+def _controls(units: Units, plan: Plan, benchmark: Benchmark) -> list[Control]:
     samples = plan.samples[benchmark.name]
-    found: list[Control] = []
-    uniform: list[Control] = []
-    for draw in range(1, MAX_DRAWS + 1):
-        jobs = plan.control_jobs(benchmark, draw)
-        if draw > 1:
-            work(jobs)
-        for job in jobs:
-            scored = list(published_rows(context.out.units, [job]))
-            if job.contestant.what == "oracle":
-                found += oracle_controls(benchmark, samples, scored)
-            else:
-                uniform = uniform_controls(benchmark, samples, scored, draw)
-        if all(control.held for control in uniform):
-            break
-    return found + uniform
+    told = list(published_rows(units, plan.oracle_jobs(benchmark)))
+    passes = [list(published_rows(units, jobs)) for jobs in plan.uniform_jobs(benchmark)]
+    return [
+        *oracle_controls(benchmark, samples, told),
+        *uniform_controls(benchmark, samples, passes),
+    ]
 
 
 def _write(context: StageContext, plan: Plan, summary: Summary) -> None:

@@ -38,3 +38,20 @@ def score(
     from evaluation.show import print_rescored
 
     print_rescored(path, json)
+
+
+@app.command()
+def index(
+    path: Annotated[Path, typer.Argument(help="runs/NAME/STAGE or a scores artifact.")],
+    db: Annotated[
+        str, typer.Option(help="SQLAlchemy URL of the score database.")
+    ] = DEFAULT_DATABASE,
+    run: Annotated[
+        str | None, typer.Option(help="Name of the run; by default that of runs/NAME/STAGE.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Put a scores artifact's rows into the database; what is there already stays."""
+    from evaluation.show import print_indexed
+
+    print_indexed(path, db, run, json)

@@ -2,17 +2,21 @@
 
 An oracle, told the right answers but not how they are asked for, must get all of them:
 rendering, rotations, extraction and grading then lose none. A uniform engine must get
-chance within two standard errors: nothing then gives answers away.
+chance within two standard errors of the benchmark at its size: nothing then gives
+answers away. Its share is taken over ``DRAWS`` passes with seeds of their own, all of
+them counted, so that a fair guesser is four of its own standard errors from that bound.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from math import isclose
+from math import fsum, isclose
 
 import numpy as np
 
+from clusters.stage import StageError
 from contracts.engine import Engine, EngineRequest
 from contracts.score import Score
+from contracts.unigram import unigram_log_probs
 from evaluation.benchmark import Benchmark, ChoiceBenchmark
 from evaluation.methods.base import Metric
 from evaluation.methods.registry import method_of
@@ -23,15 +27,15 @@ from serving.testing import ScriptedEngine
 from serving.tokenizer import ChatTokenizer
 
 ERRORS_ALLOWED = 2.0
-"""Standard errors a uniform engine may be away from chance."""
-MAX_DRAWS = 4
-"""A fair guesser misses that band about once in twenty draws; it may draw this often."""
+"""How far the uniform engine may be from chance, in standard errors of one pass."""
+DRAWS = 4
+"""Passes of the uniform engine that its share is taken over."""
 
 _WRONG = -20.0
 _NUMBER = re.compile(r"\d+")
 
 
-class ControlFailed(Exception):
+class ControlFailed(StageError):
     """A control did not get what it must: no score of this run can be trusted."""
 
 
@@ -52,7 +56,7 @@ def oracle_engine(
 
 def unigram_engine(counts: np.ndarray) -> Engine:
     """Scores each token by its training frequency, add-one smoothed: (c + 1) / (N + V)."""
-    logprobs = np.log((counts + 1.0) / (counts.sum() + len(counts)))
+    logprobs = unigram_log_probs(counts)
 
     def score(context: Sequence[int], ids: Sequence[int]) -> Sequence[float]:
         scored = ids if context else ids[1:]
@@ -62,25 +66,32 @@ def unigram_engine(counts: np.ndarray) -> Engine:
 
 
 def uniform_controls(
-    benchmark: Benchmark, samples: Sequence[Sample], rows: Sequence[Score], draw: int
+    benchmark: Benchmark, samples: Sequence[Sample], passes: Sequence[Sequence[Score]]
 ) -> list[Control]:
-    """What one draw of a uniform engine got, per metric, beside chance."""
+    """What a uniform engine got over all its passes, per metric, beside chance.
+
+    Args:
+        passes: the rows of each pass over ``samples``.
+    """
+    metrics = [method_of(benchmark).metrics(benchmark, samples, rows) for rows in passes]
     found = []
-    for metric in method_of(benchmark).metrics(benchmark, samples, rows):
-        chance, n = _chance(metric), _asked(metric, samples)
+    for same in zip(*metrics, strict=True):
+        chance, n = _chance(same[0]), _asked(same[0], samples)
+        mean = fsum(metric.estimate.mean for metric in same) / len(same)
         tolerance = ERRORS_ALLOWED * chance_error(chance, n)
         found.append(
             Control(
                 benchmark=benchmark.name,
                 engine="uniform",
-                metric=metric.name,
-                n=n,
-                mean=metric.estimate.mean,
+                metric=same[0].name,
+                n=n * len(same),
+                mean=mean,
                 expected=chance,
                 tolerance=tolerance,
-                draws=draw,
-                false_alarm=outside_probability(chance, n, ERRORS_ALLOWED) ** MAX_DRAWS,
-                held=abs(metric.estimate.mean - chance) <= tolerance,
+                draws=len(same),
+                standard_error=chance_error(chance, n * len(same)),
+                false_alarm=outside_probability(chance, n * len(same), tolerance),
+                held=abs(mean - chance) <= tolerance,
             )
         )
     return found
@@ -120,7 +131,7 @@ def require(controls: Sequence[Control]) -> None:
     }
     lines = [
         f"{c.benchmark}: the {c.engine} engine got {c.metric} {c.mean:.4f} over {c.n}, "
-        f"must be {c.expected:.4f} +- {c.tolerance:.4f} (draw {c.draws}): {hints[c.engine]}"
+        f"must be {c.expected:.4f} +- {c.tolerance:.4f}: {hints[c.engine]}"
         for c in failed
     ]
     raise ControlFailed("\n".join(lines))

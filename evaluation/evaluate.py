@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from clusters.stage import StageError
 from contracts.engine import Engine, EngineError
 from contracts.score import Score
 from evaluation.benchmark import Benchmark
@@ -16,7 +17,7 @@ CONCURRENCY = 32
 """Samples in flight: enough to fill an engine's batch, few enough to measure latency."""
 
 
-class EngineLacks(Exception):
+class EngineLacks(StageError):
     """The engine cannot do what a benchmark needs."""
 
 

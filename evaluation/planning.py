@@ -4,20 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from clusters.artifact import Artifact, ArtifactError
 from clusters.stage import StageContext
-from contracts.question import Question
+from contracts.question import Question, read_questions
 from contracts.token_store import STORE_NAME, TokenStoreMeta, shard_uids
 from evaluation.benchmark import Benchmark
 from evaluation.contestants import (
     Contestant,
-    ControlName,
     control,
     from_artifacts,
     unigram,
 )
+from evaluation.controls import DRAWS
 from evaluation.jobs import Job, blocks
 from evaluation.methods.registry import method_of
 from evaluation.run import TOKENS_TRAIN, TOKENS_VALIDATION, RunConfig
@@ -54,13 +52,15 @@ class Plan:
         """Whether this contestant has anything to say to this benchmark."""
         return contestant.what == "artifact" or not method_of(benchmark).controlled
 
-    def control_jobs(self, benchmark: Benchmark, draw: int) -> list[Job]:
-        """One draw of the uniform engine, and with the first the oracle."""
-        names: list[ControlName] = ["oracle", "uniform"] if draw == 1 else ["uniform"]
+    def oracle_jobs(self, benchmark: Benchmark) -> list[Job]:
+        """The oracle's pass over a benchmark."""
+        return self.jobs(control("oracle", self.model_dir, self.seed), benchmark)
+
+    def uniform_jobs(self, benchmark: Benchmark) -> list[list[Job]]:
+        """Every pass of the uniform engine over a benchmark."""
         return [
-            job
-            for name in names
-            for job in self.jobs(control(name, self.model_dir, self.seed, draw), benchmark)
+            self.jobs(control("uniform", self.model_dir, self.seed, draw), benchmark)
+            for draw in range(1, DRAWS + 1)
         ]
 
 
@@ -75,7 +75,7 @@ def plan(context: StageContext, benchmarks: Sequence[Benchmark]) -> Plan:
     models = from_artifacts(context.inputs["models"], context.input("base"))
     sources = Sources(
         validation=tokens.path(TOKENS_VALIDATION),
-        questions=read_questions(context.input("questions")),
+        questions=_questions(context.input("questions")),
         token_bytes=token_bytes(models[0].model_dir / "tokenizer.json"),
     )
     samples = {b.name: method_of(b).draw(b, sources) for b in benchmarks}
@@ -90,21 +90,11 @@ def plan(context: StageContext, benchmarks: Sequence[Benchmark]) -> Plan:
     return Plan(list(benchmarks), samples, [*models, baseline], config.block_size, context.seed)
 
 
-def read_questions(artifact: Artifact) -> list[Question]:
-    """Questions of a ``questions`` artifact.
-
-    Raises:
-        ArtifactError: a line is no question; names the file, line and reason.
-    """
-    path = artifact.path(QUESTIONS)
-    found = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                found.append(Question.model_validate_json(line))
-            except ValidationError as error:
-                raise ArtifactError(f"{path}:{number}: {error.errors()[0]['msg']}") from error
-    return found
+def _questions(artifact: Artifact) -> list[Question]:
+    try:
+        return read_questions(artifact.path(QUESTIONS))
+    except ValueError as error:
+        raise ArtifactError(str(error)) from error
 
 
 def check_held_out(samples: dict[str, list[Sample]], train: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import ray
 from ray.util import ActorPool
 
+from clusters.artifact import ArtifactError
+from clusters.stage import StageError
 from clusters.units import Units
 from evaluation.jobs import EngineCache, Job, run_job
 
@@ -25,7 +27,12 @@ class _Worker:
 def run_jobs(
     jobs: Sequence[Job], units: Units, *, slots: int, workers: int, cpus_per_worker: float
 ) -> Iterator[int]:
-    """Run jobs on ``workers`` actors; yields the number of rows as each one is published."""
+    """Run jobs on ``workers`` actors; yields the number of rows as each one is published.
+
+    Raises:
+        StageError: a benchmark cannot be put to a model.
+        ArtifactError: a model cannot be opened.
+    """
     count = min(workers, len(jobs))
     if count == 0:
         return
@@ -36,6 +43,11 @@ def run_jobs(
     try:
         pool: Any = ActorPool(actors)
         yield from pool.map_unordered(lambda actor, job: actor.run.remote(job), jobs)
+    except ray.exceptions.RayTaskError as error:
+        # Ray's text is a whole traceback; what a user can act on is raised as it was.
+        if isinstance(error.cause, StageError | ArtifactError):
+            raise error.cause from error
+        raise
     finally:
         for actor in actors:
             ray.kill(actor)

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from contracts.question import Question
 
+ALL = "all"
+"""The group of figures over a whole benchmark."""
+
 
 class Sample(BaseModel):
     """One thing to ask a model; a row of ``samples.jsonl``."""
@@ -19,6 +22,11 @@ class Sample(BaseModel):
     """Unique inside its benchmark, the same in every run over the same data."""
     uid: int | None = None
     """Uid of the document it was made from."""
+
+    @property
+    def group(self) -> str:
+        """The part of its benchmark that has figures of its own; ``all`` where none has."""
+        return ALL
 
 
 class WindowSample(Sample):
@@ -31,6 +39,11 @@ class WindowSample(Sample):
     """Not written out: the token store has them."""
     num_bytes: int | None = None
     """UTF-8 bytes of the scored tokens (all but the first), where the vocabulary tells."""
+
+    @property
+    def group(self) -> str:
+        """Its domain."""
+        return self.domain
 
 
 class ChoiceSample(Sample):

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from clusters.artifact import Artifact
 from evaluation.database import Figure, figures, open_database
+from evaluation.indexing import index_scores
 from evaluation.rescore import Rescored, rescore
 from evaluation.summary import Result
 
@@ -56,6 +57,20 @@ def print_rescored(path: Path, as_json: bool) -> None:
             str(one.rows),
         )
     Console().print(table)
+
+
+def print_indexed(path: Path, url: str, run: str | None, as_json: bool) -> None:
+    """Index a scores artifact and print what came of it.
+
+    Raises:
+        ArtifactError: no scores artifact there.
+        ConfigError: the database cannot be opened.
+    """
+    done = index_scores(path, url, run)
+    if as_json:
+        print(json.dumps(asdict(done)))
+    else:
+        print(f"{done.run}/{done.stage}: {done.rows} rows, {done.added} of them new")
 
 
 def _figures(found: list[Figure]) -> Table:

@@ -11,6 +11,7 @@ STAGES = [
         config=RunConfig,
         output="scores",
         run=run,
+        version=2,
         inputs={
             "models": Input(("checkpoint", "quantized"), many=True),
             "base": Input(("checkpoint",)),
@@ -25,6 +26,7 @@ STAGES = [
         config=ReportConfig,
         output="report",
         run=report,
+        version=2,
         inputs={
             "corpus": Input(("corpus",)),
             "tokens": Input(("tokens",)),

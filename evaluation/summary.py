@@ -1,13 +1,13 @@
 """``summary.json``: what a run of benchmarks found, per model, benchmark and group."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from contracts.score import Score
 from evaluation.benchmark import Benchmark
 from evaluation.methods.registry import method_of
-from evaluation.samples import Sample
+from evaluation.samples import ALL, Sample
 
 
 class _Row(BaseModel):
@@ -62,11 +62,13 @@ class Control(_Row):
     mean: float
     expected: float
     tolerance: float
-    """Largest allowed distance: two standard errors of a guesser, 0 for an oracle."""
+    """Largest allowed distance: two standard errors of one pass, 0 for an oracle."""
     draws: int = 1
-    """Independent draws taken until one was within the tolerance."""
+    """Passes over the samples, all of them counted in ``n`` and ``mean``."""
+    standard_error: float = 0.0
+    """Of a fair guesser's mean over ``n`` guesses."""
     false_alarm: float = 0.0
-    """Probability that a fair guesser fails every allowed draw."""
+    """Exact probability that a fair guesser is further away than the tolerance."""
     held: bool
 
 
@@ -82,11 +84,7 @@ def results_of(
     label: str, benchmark: Benchmark, samples: Sequence[Sample], rows: Sequence[Score]
 ) -> list[Result]:
     """Every figure of one contestant on one benchmark, the headline first."""
-    counts = {
-        "errors": sum(row.error is not None for row in rows),
-        "truncated": sum(row.truncated for row in rows),
-        "failed_extractions": sum(row.extracted is None and row.error is None for row in rows),
-    }
+    groups = {sample.id: sample.group for sample in samples}
     return [
         Result(
             label=label,
@@ -100,7 +98,17 @@ def results_of(
             standard_error=metric.estimate.standard_error,
             n=metric.estimate.n,
             chance=metric.chance,
-            **counts,
+            **_counts(row for row in rows if metric.group in (ALL, groups[row.sample_id])),
         )
         for metric in method_of(benchmark).metrics(benchmark, samples, rows)
     ]
+
+
+def _counts(rows: Iterable[Score]) -> dict[str, int]:
+    """What went wrong among the rows of one group."""
+    own = list(rows)
+    return {
+        "errors": sum(row.error is not None for row in own),
+        "truncated": sum(row.truncated for row in own),
+        "failed_extractions": sum(row.extracted is None and row.error is None for row in own),
+    }

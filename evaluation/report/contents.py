@@ -1,10 +1,12 @@
 """Gathers what a page shows from the artifacts of a run."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clusters.artifact import Artifact
-from contracts.token_store import TokenStoreMeta
+from contracts.documents import VALIDATION
+from contracts.token_store import STORE_NAME, TokenStoreMeta
 from evaluation.report import plots
 from evaluation.report.build import ReportConfig
 from evaluation.report.corpus import CorpusPart, read_corpus
@@ -12,7 +14,7 @@ from evaluation.report.drawing import Plot
 from evaluation.report.episodes import EpisodesPart, read_episodes
 from evaluation.report.lineage import Ancestor, lineage
 from evaluation.report.scores import ScoresPart, read_scores
-from evaluation.report.training import Curves, read_curves
+from evaluation.report.training import Curves, Fall, read_curves
 from evaluation.summary import Result
 
 HEADLINES = ("circular_accuracy", "accuracy", "nats_per_token", "bits_per_byte")
@@ -59,6 +61,8 @@ class Contents:
     tokens: dict[str, int]
     """Tokens per split."""
     curves: list[Curves]
+    falls: dict[str, Fall]
+    """Stage -> its validation loss before and after, where it was on the held-out text."""
     scores: ScoresPart
     quantised: list[Quantised]
     episodes: EpisodesPart | None
@@ -76,11 +80,14 @@ def gather(inputs: Mapping[str, Sequence[Artifact]], config: ReportConfig, run: 
     curves = [read_curves(checkpoint) for checkpoint in inputs["checkpoints"]]
     played = [read_episodes(artifact) for artifact in inputs.get("trajectories", ())]
     episodes = next((part for part in played if part is not None), None)
-    tokens = count_tokens(tokens_artifact)
+    stores = read_stores(tokens_artifact)
+    tokens = {split: meta.num_tokens for split, meta in stores.items()}
+    found = {one.label: one.fall(_domain_tokens(stores)) for one in curves}
+    falls = {label: fall for label, fall in found.items() if fall is not None}
     drawn = [
         plots.funnel(corpus),
         plots.rejections(corpus),
-        *(plots.curves(one, _unigram(scores, one)) for one in curves),
+        *(plots.curves(one, falls.get(one.label), _unigram(scores, one)) for one in curves),
         plots.heldout(scores),
         plots.accuracies(scores),
         plots.episodes(episodes) if episodes else None,
@@ -89,10 +96,11 @@ def gather(inputs: Mapping[str, Sequence[Artifact]], config: ReportConfig, run: 
         title=config.title,
         run=run,
         timings=config.timings,
-        cards=_cards(corpus, tokens, curves, scores, episodes),
+        cards=_cards(corpus, tokens, falls, scores, episodes),
         corpus=corpus,
         tokens=tokens,
         curves=curves,
+        falls=falls,
         scores=scores,
         quantised=_quantised(inputs, scores),
         episodes=episodes,
@@ -101,14 +109,21 @@ def gather(inputs: Mapping[str, Sequence[Artifact]], config: ReportConfig, run: 
     )
 
 
-def count_tokens(tokens: Artifact) -> dict[str, int]:
-    """Tokens per split of a ``tokens`` artifact."""
-    found = {}
-    for path in tokens.files("tokens/"):
-        if path.name == "store.json":
-            found[path.parent.name] = TokenStoreMeta.model_validate_json(
-                path.read_text()
-            ).num_tokens
+def read_stores(tokens: Artifact) -> dict[str, TokenStoreMeta]:
+    """Split -> what its token store says of itself."""
+    return {
+        path.parent.name: TokenStoreMeta.model_validate_json(path.read_text(encoding="utf-8"))
+        for path in tokens.files("tokens/")
+        if path.name == STORE_NAME
+    }
+
+
+def _domain_tokens(stores: Mapping[str, TokenStoreMeta]) -> Counter[str]:
+    """Held-out tokens of each domain."""
+    found: Counter[str] = Counter()
+    if VALIDATION in stores:
+        for shard in stores[VALIDATION].shards:
+            found[shard.domain] += shard.tokens
     return found
 
 
@@ -121,7 +136,7 @@ def _unigram(scores: ScoresPart, curves: Curves) -> float | None:
 def _cards(
     corpus: CorpusPart,
     tokens: dict[str, int],
-    curves: Sequence[Curves],
+    falls: Mapping[str, Fall],
     scores: ScoresPart,
     episodes: EpisodesPart | None,
 ) -> list[Card]:
@@ -129,11 +144,13 @@ def _cards(
         Card(f"{corpus.bytes / 1e6:.1f} MB", f"kept in {corpus.documents:,} documents"),
         Card(f"{tokens.get('train', 0) / 1e6:.2f} M", "training tokens"),
     ]
-    if curves:
-        first, last = curves[0].mean_validation(0), curves[0].mean_validation(-1)
-        if first and last:
-            fall = f"{(1 - last / first):.0%}"
-            cards.append(Card(fall, f"off the untrained model's loss ({first:.2f} to {last:.2f})"))
+    if falls:
+        overall = next(iter(falls.values())).overall
+        caption = (
+            f"off the untrained model's held-out loss, weighted by tokens "
+            f"({overall.first:.2f} to {overall.last:.2f})"
+        )
+        cards.append(Card(f"{overall.share:.0%}", caption))
     for result in scores.accuracies:
         if result.label == scores.label and result.benchmark == "arithmetic":
             cards.append(Card(f"{result.mean:.0%}", f"right calculator calls of {result.n}"))

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from clusters.artifact import Artifact
-from evaluation.statistics import Estimate, wilson
+from evaluation.statistics import Estimate, proportion
 
 COLUMNS = ["episode_id", "turn", "messages", "reply", "result_json", "status", "reward"]
 
@@ -56,7 +56,7 @@ def read_episodes(trajectories: Artifact) -> EpisodesPart | None:
     for episode in episodes:
         endings[episode.status] = endings.get(episode.status, 0) + 1
     return EpisodesPart(
-        success=wilson(sum(e.reward == 1.0 for e in episodes), len(episodes)),
+        success=proportion(sum(e.reward == 1.0 for e in episodes), len(episodes)),
         endings=dict(sorted(endings.items())),
         turns=sum(e.turns for e in episodes) / len(episodes),
         shown=_two(episodes),

@@ -9,7 +9,7 @@ from evaluation.report.corpus import CorpusPart
 from evaluation.report.drawing import COLOURS, QUIET, Plot, draw
 from evaluation.report.episodes import EpisodesPart
 from evaluation.report.scores import ScoresPart
-from evaluation.report.training import Curves
+from evaluation.report.training import Curves, Fall
 from evaluation.summary import Result
 
 REASONS_SHOWN = 12
@@ -54,9 +54,8 @@ def rejections(corpus: CorpusPart) -> Plot | None:
     return draw("rejections", "Why documents were rejected", alt, paint, height=height)
 
 
-def curves(one: Curves, unigram: float | None) -> Plot:
+def curves(one: Curves, fall: Fall | None, unigram: float | None) -> Plot:
     """Training and validation loss of one stage, beside untrained and unigram."""
-    untrained = one.mean_validation(0)
 
     def paint(axes: Axes) -> None:
         if one.train:
@@ -64,17 +63,17 @@ def curves(one: Curves, unigram: float | None) -> Plot:
         for colour, (domain, points) in zip(COLOURS, sorted(one.validation.items())):  # noqa: B905
             steps, losses = zip(*points, strict=True)
             axes.plot(steps, losses, color=colour, marker="o", ms=3.5, label=f"held out: {domain}")
-        _line(axes, untrained, "before training", ":")
+        _line(axes, fall.overall.first if fall else None, "before training", ":")
         _line(axes, unigram, "unigram", "--")
         axes.set_xlabel("step")
         axes.set_ylabel("loss, nats per token")
         axes.set_ylim(bottom=0)
         axes.figure.legend(loc="outside upper center", ncols=3)
 
-    last = one.mean_validation(-1)
     alt = f"Loss curves of {one.label} over {len(one.train)} steps."
-    if untrained is not None and last is not None:
-        alt += f" Validation loss fell from {untrained:.2f} to {last:.2f} nats per token."
+    if fall is not None:
+        ends = fall.overall
+        alt += f" Held-out loss fell from {ends.first:.2f} to {ends.last:.2f} nats per token."
     if unigram is not None:
         alt += f" A unigram model has {unigram:.2f}."
     return draw(f"loss-{one.label}", f"Loss: {one.label}", alt, paint, height=3.4)

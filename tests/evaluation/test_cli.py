@@ -1,6 +1,7 @@
-"""The verbs ``eval report`` and ``eval score`` over a real run."""
+"""The verbs ``eval report``, ``eval score`` and ``eval index`` over a real run."""
 
 import json
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from clusters.artifact import Artifact
 from evaluation.cli import app
+from evaluation.database import figures, open_database, rows_of
 from evaluation.jobs import read_rows, write_rows
 from evaluation.rescore import rescore
 
@@ -56,3 +58,26 @@ def test_scoring_again_mends_wrong_grades(
         if result["metric"] == one.after.metric and result["group"] == one.after.group:
             assert one.after.mean == result["mean"]
     assert all(one.changed == one.rows for key, one in found.items() if key[1] != "heldout_loss")
+
+
+def test_the_database_can_be_made_anew(scores: Artifact, store: Path, tmp_path: Path) -> None:
+    link = tmp_path / "runs" / "mine" / "scores"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(scores.root)
+    url = f"sqlite:///{tmp_path}/new.db"
+    whole = scores.manifest.stats["out"]["scores"]
+    for added in (whole, 0):
+        shown = CliRunner().invoke(app, ["index", str(link), "--db", url, "--json"])
+        assert shown.exit_code == 0, shown.output
+        done = json.loads(shown.stdout)
+        assert (done["run"], done["stage"], done["rows"]) == ("mine", "scores", whole)
+        assert done["added"] == added
+    with (
+        open_database(url) as new,
+        open_database(f"sqlite:///{store}/scores.db") as old,
+    ):
+        name = scores.directory.name
+        wanted = [row.model_copy(update={"latency_ms": None}) for row in rows_of(old, name)]
+        key = attrgetter("model", "benchmark", "sample_id")
+        assert sorted(rows_of(new, name), key=key) == sorted(wanted, key=key)
+        assert [f.result for f in figures(new)] == [f.result for f in figures(old)]

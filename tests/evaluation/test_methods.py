@@ -13,19 +13,20 @@ from clusters.artifact import Artifact
 from contracts.engine import Capability, EngineRequest, PromptTooLong
 from contracts.question import Question
 from contracts.score import Score
+from contracts.unigram import count_tokens
 from evaluation.benchmark import (
     ChoiceBenchmark,
     LossBenchmark,
     ToolCallBenchmark,
     load_benchmark,
 )
-from evaluation.contestants import count_tokens
 from evaluation.controls import oracle_engine, unigram_engine
 from evaluation.evaluate import EngineLacks, evaluate, regrade
 from evaluation.methods.choice import ChoiceMethod, rotated
 from evaluation.methods.loss import LossMethod
 from evaluation.methods.tool_call import ToolCallMethod
 from evaluation.samples import ChoiceSample, Sources
+from evaluation.summary import results_of
 from evaluation.vocabulary import token_bytes
 from serving.testing import ScriptedEngine, UniformEngine
 from serving.tokenizer import ChatTokenizer
@@ -242,3 +243,18 @@ def test_token_bytes_add_up_to_the_text(model_dir: Path, tokenizer: ChatTokenize
     for text in ("Ångström 日本 🙂", "def f(x):\n    return x", ""):
         assert table[tokenizer.encode(text)].sum() == len(text.encode())
     assert table[list(tokenizer.stop_ids)].sum() == 0
+
+
+def test_what_went_wrong_is_counted_in_its_own_group(
+    tokenizer: ChatTokenizer, sources: Sources
+) -> None:
+    benchmark = loss_benchmark(samples=4)
+    windows = LossMethod().draw(benchmark, sources)
+    engine = UniformEngine(tokenizer.vocab_size)
+    rows = evaluate(engine, tokenizer, benchmark, windows, model="m")
+    refused = next(i for i, window in enumerate(windows) if window.domain == "docs")
+    rows[refused] = rows[refused].model_copy(update={"error": "PromptTooLong: x"})
+    found = results_of("m", benchmark, windows, rows)
+    errors = {result.group: result.errors for result in found}
+    assert errors == {"all": 1, "docs": 1, "docstrings": 0}
+    assert {r.group: r.n for r in found} == {"all": 7, "docs": 3, "docstrings": 4}

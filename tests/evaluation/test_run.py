@@ -25,6 +25,8 @@ def test_controls_hold(scores: Artifact) -> None:
     assert {c.engine for c in summary.controls} == {"oracle", "uniform"}
     assert all(c.held for c in summary.controls)
     assert all(c.mean == 1.0 for c in summary.controls if c.engine == "oracle")
+    draws = {(c.engine, c.draws) for c in summary.controls}
+    assert draws == {("oracle", 1), ("uniform", 4)}
 
 
 def test_rows_are_whole(scores: Artifact) -> None:
