@@ -80,7 +80,14 @@ class SplitConfig(StageConfig):
     """Which documents are held out."""
 
     validation_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of clusters that go to ``validation``."""
+    """Share of groups that go to ``validation``."""
+    min_paragraph_chars: int = Field(default=100, ge=1)
+    """Shorter paragraphs are not looked at: anybody may write them."""
+    max_containment: float = Field(default=0.1, ge=0, le=1)
+    """Two documents are of one group, so of one split, where more than this share of the
+    smaller one's bytes is long paragraphs that stand in the other; 1 links none."""
+    max_paragraph_clusters: int = Field(default=20, ge=1)
+    """A paragraph that stands in more clusters than this is boilerplate and links none."""
 
 
 class QualityConfig(StageConfig):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from corpus.errors import CorpusError
-from corpus.ledger import Ledger, QualityReport, Tally, kept
+from corpus.ledger import Ledger, QualityReport, SplitReport, Tally, kept
 
 
 def merged(stats: list[dict[str, Any]]) -> Tally:
@@ -41,7 +41,7 @@ def losses(tally: Tally, most: int = 5) -> str:
     return ", ".join(f"{reason}: {count}" for count, reason in found) or "no record was found"
 
 
-def build_ledger(tally: Tally, report: QualityReport) -> Ledger:
+def build_ledger(tally: Tally, report: QualityReport, split: SplitReport | None = None) -> Ledger:
     """The ledger of a finished build.
 
     Raises:
@@ -57,6 +57,7 @@ def build_ledger(tally: Tally, report: QualityReport) -> Ledger:
         steps=tally.steps(),
         kept=documents,
         quality=report,
+        split=split,
         bad_records=bad,
         bad_share=bad / max(entered, 1),
     )
@@ -70,6 +71,7 @@ def stats_of_ledger(ledger: Ledger) -> dict[str, Any]:
         "out": {"documents": total.documents, "bytes": total.bytes},
         "bad_records": ledger.bad_records,
         "splits": {name: amount.documents for name, amount in ledger.kept.splits.items()},
+        "validation_share_in_train": ledger.split.share_in_train if ledger.split else None,
         "funnel": {step.name: step.passed.documents for step in ledger.steps},
         "quality_heldout_auc": ledger.quality.heldout_auc,
         "quality_skipped": ledger.quality.skipped,

@@ -75,6 +75,25 @@ class QualityReport(_Shape):
     """Documents below it were rejected."""
 
 
+class SplitReport(_Shape):
+    """How well the splits are kept apart; of documents that are kept."""
+
+    groups: int
+    """Split groups: what shares much text is in one, and so in one split."""
+    linked_documents: int
+    """Documents that share their group with another one."""
+    largest_group: int
+    """Documents in the largest group."""
+    validation_documents: int
+    validation_bytes: int
+    bytes_in_train: int
+    """Bytes of validation text in long paragraphs that also stand in a train document."""
+    share_in_train: float = Field(ge=0)
+    """The same as a share of ``validation_bytes``."""
+    documents_mostly_in_train: int
+    """Validation documents that have more than half of their text so."""
+
+
 class Ledger(_Shape):
     """Contents of ``ledger.json``."""
 
@@ -83,6 +102,8 @@ class Ledger(_Shape):
     """In the order of ``STEPS``: the funnel."""
     kept: Kept
     quality: QualityReport
+    split: SplitReport | None = None
+    """Null where it was not measured."""
     bad_records: int
     """Records that could not be read."""
     bad_share: float = Field(ge=0, le=1)

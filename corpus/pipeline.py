@@ -5,9 +5,11 @@ The steps between the parallel ones see only narrow columns of all candidates.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clusters.failpoints import failpoint
@@ -17,14 +19,16 @@ from contracts.documents import TRAIN, VALIDATION
 from corpus.config import BuildConfig
 from corpus.errors import CorpusError
 from corpus.funnel import build_ledger, check_bad_share, losses, merged, stats_of_ledger
-from corpus.ledger import LEDGER_NAME, QualityReport
+from corpus.leakage import measure
+from corpus.ledger import LEDGER_NAME, QualityReport, SplitReport, Tally
 from corpus.sources.plan import plan_shards
 from corpus.sources.record import Shard
 from corpus.steps import cluster, read, score, select, train, write
 from corpus.tables import write_table
-from corpus.unit_map import map_units
+from corpus.unit_map import map_units, stats_of
 from corpus.workspace import Workspace
 
+_STAGE = "corpus.build"
 _LIVE_CHECK_RECORDS = 1000
 _CLUSTERS = "clusters.parquet"
 _REPORT = "report.json"
@@ -60,14 +64,15 @@ class _Build:
             self._map("score", _score_unit, {"work": self.work, "config": self.config})
         self._once("select", self._select)
         tallies += self._map("write", _write_unit, {"work": self.work})
-        ledger = build_ledger(merged(tallies), report)
+        split = SplitReport.model_validate(stats_of(self.units, "select/all")["split"])
+        ledger = build_ledger(merged(tallies), report, split)
         path = self.context.out.path(LEDGER_NAME)
         path.write_text(ledger.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return stats_of_ledger(ledger)
 
     def _read(self) -> list[dict[str, Any]]:
         arguments = {"shards": self.shards, "config": self.config}
-        stats = self._map("read", _read_unit, arguments, self._live)
+        stats = self._map("read", _read_unit, arguments, partial(self._live, Tally()))
         tally = merged(stats)
         check_bad_share(tally, self.config.max_bad_share)
         if tally.amount("rules", "").documents == 0:
@@ -77,9 +82,9 @@ class _Build:
             )
         return stats
 
-    def _live(self, stats: list[dict[str, Any]]) -> str:
+    def _live(self, tally: Tally, stats: dict[str, Any]) -> str:
         """The live ledger line; stops early where bad input is plainly too much."""
-        tally = merged(stats)
+        tally.merge(stats["tally"])
         entered, passed = tally.amount("read"), tally.amount("rules", "")
         if entered.documents >= _LIVE_CHECK_RECORDS:
             check_bad_share(tally, self.config.max_bad_share)
@@ -89,7 +94,7 @@ class _Build:
         )
 
     def _cluster(self, unit: Unit) -> None:
-        table = self.work.candidates(["uid", "id", "source", "content", "signature"])
+        table = self.work.candidates(cluster.COLUMNS)
         clusters = cluster.cluster(table, self.config, self.context.seed)
         write_table(unit.scratch(_CLUSTERS), clusters)
 
@@ -130,10 +135,17 @@ class _Build:
         table = self.work.candidates(["uid", "bytes"])
         limit = self.config.quality.min_score
         decisions = select.select(table, self._clusters(), scores, limit)
+        unit.stats["split"] = self._leakage(decisions).model_dump()
         start = 0
         for name, count in zip(self.work.shards, self.work.counts(), strict=True):
             write_table(unit.scratch(f"{name}.parquet"), decisions.slice(start, count))
             start += count
+
+    def _leakage(self, decisions: pa.Table) -> SplitReport:
+        kept = pc.equal(decisions["stage"], "")
+        table = self.work.candidates(["bytes", "paragraphs", "paragraph_bytes"]).filter(kept)
+        groups = self._clusters()["group"].filter(kept).to_numpy()
+        return measure(table, groups, decisions["split"].filter(kept).to_numpy())
 
     def _once(self, step: str, make: Callable[[Unit], None]) -> None:
         """A step over all shards: one unit, done by the driver."""
@@ -141,18 +153,18 @@ class _Build:
         if self.units.pending([name]):
             with self.units.start(name) as unit:
                 make(unit)
-        failpoint(f"corpus.build.{step}")
+        failpoint(f"{_STAGE}.{step}")
 
     def _map(
         self,
         step: str,
         work: Callable[..., None],
         arguments: dict[str, Any],
-        note: Callable[[list[dict[str, Any]]], str] | None = None,
+        note: Callable[[dict[str, Any]], str] | None = None,
     ) -> list[dict[str, Any]]:
         return map_units(
             self.units,
-            step,
+            f"{_STAGE}.{step}",
             self.work.shards,
             work,
             arguments,

@@ -15,6 +15,7 @@ CLUSTERS = pa.schema(
         pa.field("cluster", pa.uint64()),
         pa.field("content", pa.int64()),
         pa.field("duplicate_id", pa.bool_()),
+        pa.field("group", pa.uint64()),
         pa.field("split", pa.string()),
     ]
 )
@@ -48,5 +49,7 @@ def candidates(num_hashes: int) -> pa.Schema:
             pa.field("prose", pa.float32()),
             pa.field("content", pa.binary(CONTENT_BYTES)),
             pa.field("signature", pa.binary(4 * num_hashes)),
+            pa.field("paragraphs", pa.list_(pa.uint64())),
+            pa.field("paragraph_bytes", pa.list_(pa.uint32())),
         ]
     )

@@ -9,6 +9,7 @@ STAGES = [
         name="corpus.build",
         config=config.BuildConfig,
         output="corpus",
+        version=2,
         run=build.run,
         external=build.external,
         requires=build.requirements,

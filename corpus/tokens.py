@@ -110,7 +110,7 @@ def run(context: StageContext) -> dict[str, Any]:
     groups = {group.name: group for group in groups_of(corpus.files("documents/"), config.shards)}
     stats = map_units(
         context.out.units,
-        STEP,
+        f"corpus.tokens.{STEP}",
         list(groups),
         _tokenise,
         {"groups": groups, "folder": folder},
@@ -165,7 +165,9 @@ def _totals(entries: list[dict[str, Any]]) -> dict[str, Any]:
         shard = entry["shard"]
         counts = {"documents": shard["docs"], "bytes": entry["bytes"], "tokens": shard["tokens"]}
         domains.setdefault(shard["domain"], Counter()).update(counts)
-    whole = sum(domains.values(), Counter())
+    whole = dict.fromkeys(("documents", "bytes", "tokens"), 0)
+    for counts in domains.values():
+        whole = {key: whole[key] + counts[key] for key in whole}
     return {**whole, "domains": {name: dict(domains[name]) for name in sorted(domains)}}
 
 

@@ -20,30 +20,37 @@ Work = Callable[..., None]
 
 def map_units(
     units: Units,
-    step: str,
+    place: str,
     names: list[str],
     work: Work,
     arguments: dict[str, Any],
     *,
     workers: int | None,
     progress: Progress,
-    note: Callable[[list[dict[str, Any]]], str] | None = None,
+    note: Callable[[dict[str, Any]], str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Do the units ``step/NAME`` that are not published yet; stats of all, by name.
+    """Do the units ``STEP/NAME`` that are not published yet; stats of all, by name.
 
-    Each unit is published by the worker that did it. ``note`` sees the stats so far and
+    ``place`` is ``ROOM.STAGE.STEP``: the failpoint in the driver after each unit. Each unit
+    is published by the worker that did it. ``note`` sees each finished unit's stats once and
     gives the live line; what it raises stops the step.
     """
+    step = place.rsplit(".", 1)[1]
     full = [f"{step}/{name}" for name in names]
     pending = units.pending(full)
-    done = [stats_of(units, name) for name in full if name not in set(pending)]
+    done: dict[str, dict[str, Any]] = {}
     with progress.task(step, len(full), "shards") as task:
-        task.update(len(done), note(done) if note else None)
+
+        def finish(name: str) -> None:
+            done[name] = stats_of(units, name)
+            task.advance(1, note(done[name]) if note else None)
+
+        for name in sorted(set(full).difference(pending)):
+            finish(name)
         for name in _stream(units, pending, work, arguments, workers):
-            failpoint(f"corpus.build.{step}")
-            done.append(stats_of(units, name))
-            task.advance(1, note(done) if note else None)
-    return [stats_of(units, name) for name in full]
+            failpoint(place)
+            finish(name)
+    return [done[name] for name in full]
 
 
 def stats_of(units: Units, name: str) -> dict[str, Any]:

@@ -7,10 +7,14 @@ _PUNCTUATION = ".,;:!?\"'()`*_"
 
 def is_prose_line(line: str) -> bool:
     """True for a line of at least five words, three quarters of them plain words."""
-    words = line.split()
+    return _is_prose(line.split())
+
+
+def _is_prose(words: list[str]) -> bool:
     if len(words) < _MIN_WORDS:
         return False
-    return sum(w.strip(_PUNCTUATION).isalpha() for w in words) >= _MIN_ALPHABETIC * len(words)
+    plain = [word for word in words if word.strip(_PUNCTUATION).isalpha()]
+    return len(plain) >= _MIN_ALPHABETIC * len(words)
 
 
 def prose_share(text: str) -> float:
@@ -18,10 +22,10 @@ def prose_share(text: str) -> float:
     inside = 0
     total = 0
     for line in text.splitlines():
-        words = len(line.split())
-        total += words
-        if is_prose_line(line):
-            inside += words
+        words = line.split()
+        total += len(words)
+        if _is_prose(words):
+            inside += len(words)
     return inside / total if total else 0.0
 
 

@@ -39,7 +39,7 @@ def _by_words(text: str, words: list[str], config: GopherQualityConfig) -> Rejec
     ellipses = (text.count("...") + text.count("…")) / len(words)
     if ellipses > config.max_symbol_ratio:
         return Rejection("too_many_ellipses", ellipses)
-    alphabetic = sum(any(map(str.isalpha, word)) for word in words) / len(words)
+    alphabetic = sum(word.isalpha() or any(map(str.isalpha, word)) for word in words) / len(words)
     if alphabetic < config.min_alphabetic_words:
         return Rejection("too_few_alphabetic_words", alphabetic)
     stop_words = len(STOP_WORDS.intersection(map(str.lower, words)))

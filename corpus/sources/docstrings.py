@@ -14,6 +14,8 @@ A heading is always one line, and ``^## ([\w.]+)\((.*)\)$`` reads it back.
 """
 
 import ast
+import contextlib
+import gc
 import inspect
 import warnings
 from collections.abc import Iterator
@@ -34,19 +36,36 @@ def module_document(name: str, source: bytes) -> tuple[str, str]:
     Raises:
         SyntaxError, ValueError, RecursionError: the source cannot be parsed.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-        tree = ast.parse(source)
-    module = _docstring(tree)
-    entries: dict[str, str] = {}
-    for heading, doc in _entries(tree.body, name):
-        entries.setdefault(doc, heading)
+    module, entries = _read(name, source)
     docs = [module, *entries] if module else list(entries)
     if not docs:
         return "", ""
     parts = [f"# {name}", *docs[: bool(module)]]
     parts += [f"## {heading}\n\n{doc}" for doc, heading in entries.items()]
     return "\n\n".join(parts) + "\n", "\n\n".join(docs) + "\n"
+
+
+def _read(name: str, source: bytes) -> tuple[str, dict[str, str]]:
+    """The module's docstring, and docstring -> heading of what is in it."""
+    with warnings.catch_warnings(), _no_collection():
+        warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+        tree = ast.parse(source)
+        entries: dict[str, str] = {}
+        for heading, doc in _entries(tree.body, name):
+            entries.setdefault(doc, heading)
+        return _docstring(tree), entries
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """A tree has no cycles, and its many small nodes keep the collector busy for nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _entries(body: list[ast.stmt], prefix: str, in_class: bool = False) -> Iterator[_Entry]:

@@ -6,6 +6,7 @@ distribution, so another environment with the same versions is the same input.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from email import message_from_bytes
 from importlib import metadata
 from pathlib import Path
@@ -29,43 +30,66 @@ _METADATA = re.compile(r"[^/]+\.dist-info/METADATA$")  # not those of vendored p
 _README = re.compile(r"(^|/)README[^/.]*$")
 
 
+@dataclass(frozen=True)
+class _Package:
+    """What is read of a distribution; asked once, as every look parses its metadata again."""
+
+    name: str
+    """In its one spelling (PEP 503)."""
+    version: str
+    url: str | None
+    distribution: metadata.Distribution
+    files: list[metadata.PackagePath]
+    """Those that are documents or hold docstrings, by name."""
+
+
 def external_inputs(source: PythonDocsSource, key: str) -> list[ExternalInput]:
-    """One input per distribution: hash over its RECORD lines of the files that are read."""
+    """One input per distribution: hash over its RECORD lines of the files that are read.
+
+    Raises:
+        ConfigError: no such package, or a file that RECORD has no hash of is gone.
+    """
     inputs = []
-    for distribution in _distributions(source, key):
-        lines = []
-        size = 0
-        for path in _files(distribution):
-            if path.hash is not None and path.size is not None:
-                lines.append([path.as_posix(), path.hash.value, path.size])
-                size += path.size
-            else:
-                length, checksum = hash_file(Path(str(distribution.locate_file(path))))
-                lines.append([path.as_posix(), checksum, length])
-                size += length
+    for package in _packages(source, key):
+        lines = [_line(package, path, key) for path in package.files]
         if lines:
-            name = f"{key}/{_canonical(distribution.name)}-{distribution.version}"
+            name = f"{key}/{package.name}-{package.version}"
             checksum = hash_bytes(canonical_json(lines))
+            size = sum(line[2] for line in lines)
             inputs.append(ExternalInput(name=name, bytes=size, blake3=checksum))
     return inputs
+
+
+def _line(package: _Package, path: metadata.PackagePath, key: str) -> tuple[str, str, int]:
+    """(name, checksum, bytes) of a file: from RECORD, or where it has none from the file."""
+    if path.hash is not None and path.size is not None:
+        return path.as_posix(), path.hash.value, path.size
+    file = Path(str(package.distribution.locate_file(path)))
+    try:
+        size, checksum = hash_file(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{key}: package {package.name}: {file} stands in its RECORD without a hash and "
+            f"cannot be read ({error.strerror}); install the package again, or name it in exclude"
+        ) from error
+    return path.as_posix(), checksum, size
 
 
 def groups(source: PythonDocsSource, key: str) -> list[list[ShardFile]]:
     """The files of all distributions in a fixed order, cut in groups of ``shard_bytes``."""
     cut: list[list[ShardFile]] = []
     size = 0
-    for distribution in _distributions(source, key):
-        url = _project_url(distribution)
-        for path in _files(distribution):
+    for package in _packages(source, key):
+        for path in package.files:
             if not cut or size >= source.shard_bytes:
                 cut.append([])
                 size = 0
             cut[-1].append(
                 ShardFile(
-                    path=str(distribution.locate_file(path)),
+                    path=str(package.distribution.locate_file(path)),
                     name=path.as_posix(),
-                    package=_canonical(distribution.name),
-                    url=url,
+                    package=package.name,
+                    url=package.url,
                 )
             )
             size += path.size or 0
@@ -119,7 +143,7 @@ def _readme(file: ShardFile) -> Record | BadRecord | None:
     return BadRecord(id=id_, key=id_, source=DOCS, reason=reason)
 
 
-def _distributions(source: PythonDocsSource, key: str) -> list[metadata.Distribution]:
+def _packages(source: PythonDocsSource, key: str) -> list[_Package]:
     """Wanted distributions by name; of two with one name that which Python would import.
 
     Raises:
@@ -127,8 +151,9 @@ def _distributions(source: PythonDocsSource, key: str) -> list[metadata.Distribu
     """
     found: dict[str, metadata.Distribution] = {}
     for distribution in metadata.distributions():
-        if distribution.name:
-            found.setdefault(_canonical(distribution.name), distribution)
+        name = distribution.name
+        if name:
+            found.setdefault(_canonical(name), distribution)
     wanted = sorted(found) if source.packages is None else list(source.packages)
     for index, name in enumerate(wanted):
         if _canonical(name) not in found:
@@ -136,13 +161,24 @@ def _distributions(source: PythonDocsSource, key: str) -> list[metadata.Distribu
             raise ConfigError(f"{key}.packages.{index}: {name!r} is not installed{hint}")
     excluded = {_canonical(name) for name in source.exclude}
     names = sorted({_canonical(name) for name in wanted} - excluded)
-    if not any(_files(found[name]) for name in names):
+    packages = [_package(name, found[name]) for name in names]
+    if not any(package.files for package in packages):
         raise ConfigError(f"{key}: no installed package with documentation is left to read")
-    return [found[name] for name in names]
+    return packages
+
+
+def _package(name: str, distribution: metadata.Distribution) -> _Package:
+    headers = distribution.metadata
+    return _Package(
+        name=name,
+        version=headers["Version"],
+        url=_project_url(headers),
+        distribution=distribution,
+        files=_files(distribution),
+    )
 
 
 def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
-    """Files of a distribution that are documents or hold docstrings, by name."""
     return sorted(
         (path for path in distribution.files or [] if _is_read(path.as_posix())),
         key=lambda path: path.as_posix(),
@@ -162,8 +198,7 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _project_url(distribution: metadata.Distribution) -> str | None:
-    headers = distribution.metadata
+def _project_url(headers: metadata.PackageMetadata) -> str | None:
     lines = [*headers.get_all("Home-page", []), *headers.get_all("Project-URL", [])]
     urls = [line.split(",", 1)[-1].strip() for line in lines]
     return next((url for url in urls if url.startswith("http")), None)

@@ -6,16 +6,23 @@ import pyarrow as pa
 from corpus.config import BuildConfig
 from corpus.dedup.components import components
 from corpus.dedup.minhash import band_links
+from corpus.dedup.paragraphs import Paragraphs
 from corpus.errors import CorpusError
 from corpus.schemas import CLUSTERS
-from corpus.split import split_of
+from corpus.split import decide, split_groups
+
+
+COLUMNS = [
+    "uid", "id", "source", "bytes", "content", "signature", "paragraphs", "paragraph_bytes",
+]  # fmt: skip
+"""What this step reads of the candidates."""
 
 
 def cluster(table: pa.Table, config: BuildConfig, seed: int) -> pa.Table:
     """Clusters of all candidates, as CLUSTERS in the order of ``table``.
 
-    ``table`` has the columns uid, id, source, content, signature of all shards in shard
-    order. A cluster's number is the smallest uid in it.
+    ``table`` has the columns COLUMNS of all shards in shard order. A cluster's number is
+    the smallest uid in it, a group's the smallest cluster.
 
     Raises:
         CorpusError: two different records share a uid.
@@ -31,19 +38,22 @@ def cluster(table: pa.Table, config: BuildConfig, seed: int) -> pa.Table:
             _equal_links(content[rows]),
         ]
     )
-    groups = components(len(rows), links)
+    found = components(len(rows), links)
     smallest = np.full(len(rows), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(smallest, groups, uids[rows])
+    np.minimum.at(smallest, found, uids[rows])
     clusters = uids.copy()
-    clusters[rows] = smallest[groups]
-    share = config.split.validation_share
-    splits = {int(c): split_of(int(c), seed, share) for c in np.unique(clusters)}
+    clusters[rows] = smallest[found]
+    sizes = table["bytes"].to_numpy()
+    groups = split_groups(
+        clusters, sizes, Paragraphs.of_table(table).of_rows(~duplicate_id), config.split
+    )
     return pa.table(
         {
             "cluster": clusters,
             "content": content,
             "duplicate_id": duplicate_id,
-            "split": [splits[int(c)] for c in clusters],
+            "group": groups,
+            "split": decide(clusters, groups, sizes, config.split, seed),
         },
         schema=CLUSTERS,
     )

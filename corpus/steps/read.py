@@ -11,6 +11,7 @@ from contracts.documents import REJECTED, document_uid
 from corpus.config import BuildConfig
 from corpus.dedup.exact import content_hash, words_of
 from corpus.dedup.minhash import MinHasher
+from corpus.dedup.paragraphs import long_paragraphs
 from corpus.language import identify
 from corpus.ledger import PASSED, UNKNOWN_LANGUAGE, Tally
 from corpus.normalise import normalise
@@ -86,7 +87,14 @@ class _Reader:
             self._reject(uid, record, why)
             return
         words = words_of(row["text"])
-        row |= {"uid": uid, "content": content_hash(words), "prose": prose_share(row["text"])}
+        paragraphs = long_paragraphs(row["text"], self.config.split.min_paragraph_chars)
+        row |= {
+            "uid": uid,
+            "content": content_hash(words),
+            "prose": prose_share(row["text"]),
+            "paragraphs": list(paragraphs),
+            "paragraph_bytes": list(paragraphs.values()),
+        }
         self._waiting.append((row, words))
         if len(self._waiting) >= BATCH_ROWS:
             self.flush()

@@ -21,7 +21,7 @@ FAILPOINTS = {
     "corpus.tokens.inside_group": "worker",
     "unit.tokenise.before_publish": "worker",
     "unit.tokenise.after_publish": "worker",
-    "corpus.build.tokenise": "driver",
+    "corpus.tokens.tokenise": "driver",
     "corpus.tokens.before_stores": "driver",
     "artifact.before_commit": "driver",
     "artifact.after_commit": "driver",

@@ -198,6 +198,18 @@ def test_a_diverging_run_says_so_and_is_not_retried(inputs: Inputs, tmp_path: Pa
         run_pretrain(inputs, tmp_path, workers=1, optimiser=optimiser)
 
 
+def test_workers_that_keep_failing_end_in_one_line(
+    inputs: Inputs, tmp_path: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(config: dict) -> None:
+        raise OSError("no room\nleft on the disk")
+
+    monkeypatch.setattr("trainer.workers._train_function", fail)
+    parallel = {"workers": 2, "micro_batch": 2, "max_failures": 0}
+    with pytest.raises(TrainingFailed, match=r"gave up after 0 restarts .*OSError.*logs are in"):
+        run_pretrain(inputs, tmp_path, workers=2, parallel=parallel)
+
+
 def test_defaults_are_valid():
     assert PretrainConfig().parallel.workers == SftConfig().parallel.workers == 2
 
