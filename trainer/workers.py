@@ -102,10 +102,9 @@ def _cause(error: Exception) -> str:
     failures = getattr(error, "worker_failures", None) or {}
     causes = [*failures.values(), getattr(error, "controller_failure", None), error]
     cause = next(cause for cause in causes if cause is not None)
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    if not lines:
-        return type(cause).__name__
-    return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
+    cause = getattr(cause, "_base_exc", cause)  # Ray's wrapper around a worker's exception
+    lines = str(cause).strip().splitlines() or ["no message"]
+    return f"{type(cause).__name__}: {lines[0]}"
 
 
 def _worker_environment() -> dict[str, str]:

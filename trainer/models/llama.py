@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from serving.tokenizer import STOP_TOKENS
 from trainer.config import ModelShape
 from trainer.data.rows import Batch
 from trainer.losses.cross_entropy import linear_cross_entropy
@@ -124,6 +125,6 @@ def save_model(
 
 def stop_ids(tokenizer: Any) -> list[int]:
     """Tokens that end a generation: end of turn and end of text, where there are such."""
-    names = ["<|im_end|>", "<|endoftext|>", tokenizer.eos_token]
+    names = [*STOP_TOKENS, tokenizer.eos_token]
     vocabulary = tokenizer.get_vocab()
     return sorted({vocabulary[name] for name in names if name in vocabulary})
