@@ -1,7 +1,9 @@
 """A recipe submitted as a Ray job to a real cluster on this machine."""
 
 import os
+import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 
 from clusters import runs
 from clusters.show import verify
+from tests.corpus.builder import sentences
 
 RECIPE = """\
 name: small
@@ -24,12 +27,6 @@ stages:
       sources: [{format: text, path: TEXTS, source: texts}]
       quality: {enabled: false}
 """
-PARAGRAPH = (
-    "The river comes down from the hills in the spring and the people of the town watch it "
-    "rise. They have built walls of stone along the banks, and each year they carry sand to "
-    "the low places where the water would come in. Number {} of these tales says that once "
-    "the walls broke, and that it was a child who saw it first and rang the bell for all. "
-)
 
 
 def free_port() -> int:
@@ -59,7 +56,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_for(f"{address}/api/version")
         yield address
     finally:
-        head.terminate()
+        head.send_signal(signal.SIGINT)  # SIGTERM would drain the node for half a minute
         head.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -81,7 +78,7 @@ def recipe(tmp_path: Path) -> Path:
     texts = tmp_path / "texts"
     texts.mkdir()
     for number in range(5):
-        (texts / f"{number}.txt").write_text(PARAGRAPH.format(number) * 2)
+        (texts / f"{number}.txt").write_text("\n".join(sentences(random.Random(number), 20)))
     path = tmp_path / "small.yaml"
     path.write_text(RECIPE.replace("TEXTS", str(texts)))
     return path
