@@ -23,7 +23,15 @@ def print_stats(path: Path, as_json: bool) -> None:
     artifact = Artifact.open(path)
     if artifact.manifest.kind == "corpus":
         ledger = _ledger(artifact)
-        value, tables = ledger.model_dump(), [_funnel(ledger), _reasons(ledger), _kept(ledger)]
+        value, tables = (
+            ledger.model_dump(),
+            [
+                _funnel(ledger),
+                _reasons(ledger),
+                _kept(ledger),
+                _split(ledger),
+            ],
+        )
     elif artifact.manifest.kind == "tokens":
         value = artifact.manifest.stats["splits"]
         tables = [_domains(value)]
@@ -104,6 +112,18 @@ def _kept(ledger: Ledger) -> Table:
     for group, amounts in groups:
         for name, amount in amounts.items():
             table.add_row(group, name, f"{amount.documents:,}", _megabytes(amount.bytes))
+    return table
+
+
+def _split(ledger: Ledger) -> Table:
+    table = _table("Validation text that stands in train documents too", "", "documents", "text")
+    split = ledger.split
+    if split and split.validation_bytes:
+        table.add_row(
+            "validation", f"{split.validation_documents:,}", _megabytes(split.validation_bytes)
+        )
+        table.add_row("in train too", "", f"{100 * split.share_in_train:.1f} %")
+        table.add_row("more than half of it", f"{split.documents_mostly_in_train:,}", "")
     return table
 
 

@@ -1,53 +1,79 @@
 """The house stands as docs/architecture.md says."""
 
+import ast
+import json
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from clusters.registry import ROOMS, resolve, room_stages
 
-CORES = [
-    "contracts.manifest",
-    "clusters.recipe",
-    "clusters.runner",
-    "corpus.extract",
-    "corpus.rules",
-    "corpus.dedup",
-    "corpus.token_store.sampler",
-    "corpus.tokenizer",
-    "corpus.stages",
-    "serving.load",
-    "serving.tokenizer",
-    "serving.testing",
-    "serving.http.openai",
-    "serving.stages",
-    "trainer.loop",
-    "trainer.stages",
-    "agents.protocols.react",
-    "agents.tools",
-    "agents.environments.arithmetic",
-    "agents.stages",
-    "evaluation.evaluate",
-    "evaluation.report",
-    "evaluation.stages",
-    "inkstone",
-]
-BLOCK = """
-import sys
-class NoRay:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "ray":
-            raise ImportError("ray is absent here: " + name)
-sys.meta_path.insert(0, NoRay())
+ALL_ROOMS = ("contracts", "clusters", *ROOMS)
+SHELLS = {
+    "agents.workers",
+    "clusters.connect",
+    "clusters.launch.job",
+    "clusters.preflight",
+    "corpus.unit_map",
+    "evaluation.queue",
+    "serving.app",
+    "serving.proxy",
+    "trainer.workers",
+}
+"""The modules that import Ray, at the top or inside a function; no other does."""
+IMPORT_ALL = """
+import importlib, json, sys
+sys.modules["ray"] = None  # every import of it fails, and whoever asks is told it is absent
+failed = {}
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        failed[name] = repr(error)
+print(json.dumps(failed))
 """
 
 
-@pytest.mark.parametrize("module", CORES)
-def test_cores_import_with_ray_absent(module: str) -> None:
-    code = f"{BLOCK}\nimport {module}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def modules_of(room: str) -> list[str]:
+    """Every module of a room but its ``__main__``, which runs when it is imported."""
+    found = [m.name for m in pkgutil.walk_packages([room], f"{room}.")]
+    return [room, *(name for name in found if not name.endswith("__main__"))]
+
+
+def imports_ray(module: str) -> bool:
+    """Whether the source of a module has an import of Ray anywhere."""
+    path = Path(module.replace(".", "/"))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [node.module]
+        if any(name.split(".")[0] == "ray" for name in names):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("room", ALL_ROOMS)
+def test_every_module_but_the_shells_imports_with_ray_absent(room: str) -> None:
+    names = modules_of(room)
+    assert len(names) > 5
+    command = [sys.executable, "-c", IMPORT_ALL, *(n for n in names if n not in SHELLS)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {}
+
+
+def test_the_front_door_imports_with_ray_absent() -> None:
+    command = [sys.executable, "-c", IMPORT_ALL, "inkstone"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == {}, done.stderr
+
+
+def test_the_shells_are_the_modules_that_import_ray() -> None:
+    assert {m for room in ALL_ROOMS for m in modules_of(room) if imports_ray(m)} == SHELLS
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -11,7 +11,6 @@ from corpus.errors import CorpusError
 from corpus.schemas import CLUSTERS
 from corpus.split import decide, split_groups
 
-
 COLUMNS = [
     "uid", "id", "source", "bytes", "content", "signature", "paragraphs", "paragraph_bytes",
 ]  # fmt: skip

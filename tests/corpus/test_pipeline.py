@@ -77,6 +77,10 @@ def test_the_ledger_agrees_with_the_tables(made: tuple[Path, Artifact]) -> None:
     for name, count in by_step.items():
         assert count == rejected["stage"].to_pylist().count(name)
     assert ledger.bad_records == by_step["read"] == 8
+    assert ledger.split is not None
+    held_out = ledger.kept.splits["validation"]
+    assert ledger.split.validation_documents == held_out.documents
+    assert ledger.split.validation_bytes == held_out.bytes
     assert ledger.quality.skipped is None
     assert ledger.quality.heldout_auc is not None
     assert ledger.quality.heldout_auc > 0.9
@@ -110,7 +114,7 @@ def test_an_empty_corpus_says_where_the_records_went(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_stops_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sources\.0\.path"):
+    with pytest.raises(ConfigError, match=r"^sources\.0\.path: no jsonl file at"):
         build(tmp_path / "store", tmp_path / "nowhere")
     assert not (tmp_path / "store").exists()
 

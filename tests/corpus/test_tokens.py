@@ -89,6 +89,22 @@ def test_one_worker_or_two_give_the_same_digest(make_corpus: MakeCorpus, tmp_pat
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_a_corpus_without_validation_documents_gives_an_empty_store(
+    make_corpus: MakeCorpus, tmp_path: Path
+) -> None:
+    corpus = make_corpus([row | {"split": "train"} for row in documents(20)])
+    artifact = tokens_of(corpus, tokenizer_of(corpus, tmp_path), tmp_path)
+    store = TokenStore.open(artifact.path("tokens/validation"))
+    assert (store.meta.shards, store.num_tokens, store.domains) == ([], 0, [])
+    assert store.verify() == []
+    stats = artifact.manifest.stats
+    nothing = {"documents": 0, "bytes": 0, "tokens": 0, "domains": {}}
+    assert stats["splits"]["validation"] == nothing
+    assert stats["in"]["documents"] == 20
+    assert stats["out"]["validation_tokens"] == 0
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_a_corpus_without_train_documents_is_an_error(
     make_corpus: MakeCorpus, tmp_path: Path
 ) -> None:

@@ -123,7 +123,7 @@ def test_a_glob_and_its_folder_name_files_alike_wherever_they_lie(tmp_path: Path
 
 
 def test_missing_and_empty_paths_name_the_key(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sources\.0\.path: no jsonl file at '.*/nowhere'"):
+    with pytest.raises(ConfigError, match=r"^sources\.0\.path: no jsonl file at '.*/nowhere'"):
         plan_shards(_config(tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match=r"sources\.0\.path"):
+    with pytest.raises(ConfigError, match=r"^sources\.0\.path: no jsonl"):
         external_inputs(_config(tmp_path))

@@ -92,7 +92,7 @@ def test_shards_are_cut_by_bytes_and_cover_all_files(site: Path) -> None:
 
 
 def test_unknown_package_names_the_key_and_the_nearest(site: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sources\.3\.packages\.1: 'alphq'.*alpha"):
+    with pytest.raises(ConfigError, match=r"^sources\.3\.packages\.1: 'alphq'.*alpha"):
         python_docs.groups(PythonDocsSource(packages=["beta-pkg", "alphq"]), "sources.3")
 
 
@@ -100,6 +100,25 @@ def test_a_file_gone_from_the_disk_is_a_bad_record(site: Path) -> None:
     (site / "beta.py").unlink()
     bad = [r for r in _records(PythonDocsSource()) if isinstance(r, BadRecord)]
     assert "beta-pkg/beta" in [record.id for record in bad]
+
+
+def test_a_file_without_hash_is_read_and_named_where_it_is_gone(site: Path) -> None:
+    record = site / "alpha-1.0.dist-info" / "RECORD"
+    guide = site / "alpha" / "guide.md"
+    lines = [
+        "alpha/guide.md,," if line.startswith("alpha/guide.md,") else line
+        for line in record.read_text().splitlines()
+    ]
+    record.write_text("\n".join(lines) + "\n")
+    before = python_docs.external_inputs(PythonDocsSource(), "sources.0")
+    guide.write_text("# Another guide\n")
+    assert python_docs.external_inputs(PythonDocsSource(), "sources.0") != before
+    guide.unlink()
+    with pytest.raises(
+        ConfigError, match=r"^sources\.2: package alpha: .*alpha/guide\.md.*exclude"
+    ):
+        python_docs.external_inputs(PythonDocsSource(), "sources.2")
+    assert python_docs.external_inputs(PythonDocsSource(exclude=("alpha",)), "sources.2")
 
 
 def test_the_real_environment_hashes_fast_and_repeats() -> None:

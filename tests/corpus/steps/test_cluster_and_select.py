@@ -27,8 +27,10 @@ def _table(ids: list[str], documents: list[list[str]]) -> pa.Table:
             "uid": pa.array([document_uid("s", i) for i in ids], pa.uint64()),
             "id": ids,
             "source": ["s"] * len(ids),
-            "bytes": [sum(map(len, words)) for words in documents],
+            "bytes": pa.array([sum(map(len, words)) for words in documents], pa.int64()),
             "content": pa.array([content_hash(words) for words in documents], pa.binary(16)),
+            "paragraphs": pa.array([[]] * len(ids), pa.list_(pa.uint64())),
+            "paragraph_bytes": pa.array([[]] * len(ids), pa.list_(pa.uint32())),
             "signature": [row.astype("<u4").tobytes() for row in signatures],
         }
     )
@@ -103,6 +105,29 @@ def test_two_records_of_one_uid_are_an_error() -> None:
     table = table.set_column(1, "id", pa.array(["a", "b"]))
     with pytest.raises(CorpusError, match="stands for two records"):
         cluster(table, CONFIG, seed=1)
+
+
+def test_a_document_that_holds_another_is_in_its_split_but_not_its_cluster() -> None:
+    rng = random.Random()
+    documents = [[str(rng.random()) for _ in range(40)] for _ in range(60)]
+    table = _table([str(i) for i in range(60)], documents)
+    shared = [[rng.getrandbits(64)] for _ in range(30)]  # each in two documents
+    sizes = [size if row < 30 else size // 5 for row, size in enumerate(table["bytes"].to_pylist())]
+    for name, lists, kind in (
+        ("paragraphs", shared + shared, pa.uint64()),
+        ("paragraph_bytes", [[size] for size in sizes], pa.uint32()),
+    ):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(lists, pa.list_(kind)))
+    found = cluster(table, CONFIG, seed=5)
+    assert len(set(found["cluster"].to_pylist())) == 60
+    uids, groups, splits = (
+        column.to_pylist() for column in (table["uid"], found["group"], found["split"])
+    )
+    for one in range(30):
+        assert groups[one] == groups[one + 30] == min(uids[one], uids[one + 30])
+        assert splits[one] == splits[one + 30] == split_of(groups[one], 5, 0.3)
+    assert set(splits) == {"train", "validation"}
 
 
 def test_split_shares_and_seeds() -> None:
