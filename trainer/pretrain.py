@@ -68,7 +68,7 @@ def run(context: StageContext) -> dict[str, Any]:
 
     tokens = context.input("tokens").path("tokens")
     tokenizer = context.input("tokenizer").path("tokenizer")
-    check_store(tokens / TRAIN, tokenizer)
+    check_store(tokens / TRAIN, tokenizer, context.config.sequence_length)
     objective = Pretraining(context.config, context.seed, tokens, tokenizer)
     return run_job(
         Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl"),
@@ -76,10 +76,11 @@ def run(context: StageContext) -> dict[str, Any]:
     )
 
 
-def check_store(root: Path, tokenizer: Path, role: str = "tokens") -> None:
-    """Refuse a store that is damaged, empty or of another tokenizer, before workers start.
+def check_store(root: Path, tokenizer: Path, row_length: int, role: str = "tokens") -> None:
+    """Refuse a store that is damaged, too small or of another tokenizer, before workers start.
 
     Args:
+        row_length: tokens of a row that is cut from it.
         role: what the recipe calls the input, for messages.
 
     Raises:
@@ -94,6 +95,11 @@ def check_store(root: Path, tokenizer: Path, role: str = "tokens") -> None:
         raise ConfigError(f"input {role}: {error}") from error
     if not store.num_tokens:
         raise ConfigError(f"input {role}: {root}: no tokens in it; the corpus kept nothing")
+    if max(shard.tokens for shard in store.meta.shards) <= row_length:
+        raise ConfigError(
+            f"input {role}: {root}: no shard holds the {row_length + 1} tokens that a row of "
+            f"{row_length} needs; shorten the rows or take more text"
+        )
     vocabulary = len(load_tokenizer(tokenizer))
     if vocabulary > store.meta.vocab_size:
         raise ConfigError(

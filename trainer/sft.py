@@ -97,7 +97,7 @@ def run(context: StageContext) -> dict[str, Any]:
     replay = None
     if context.inputs.get("replay"):
         replay = context.input("replay").path("tokens")
-        check_store(replay / TRAIN, base, "replay")
+        check_store(replay / TRAIN, base, context.config.row_length, "replay")
     counts = render_inputs(context, base)
     record = context.out.units.record("render/all")
     assert record is not None

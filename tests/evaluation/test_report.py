@@ -106,3 +106,11 @@ def test_text_of_models_and_documents_is_escaped(report: Path) -> None:
     html = report.read_text(encoding="utf-8")
     assert "bad <b>$x$" not in html
     assert "bad &lt;b&gt;$x$" in html
+
+
+def test_the_fall_of_the_loss_is_shown_by_source_and_as_a_whole(report: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    assert "held-out loss, weighted by tokens" in html
+    assert "<td>all, weighted by tokens</td>" in html
+    assert "<td>docs</td>" in html
+    assert "<td>docstrings</td>" in html

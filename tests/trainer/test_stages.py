@@ -11,7 +11,7 @@ from clusters.artifact import Artifact
 from clusters.config import ConfigError, StageConfig
 from clusters.execute import run_stage
 from clusters.stage import Stage, StageContext
-from tests.trainer.inputs import Inputs, run_pretrain, run_sft
+from tests.trainer.inputs import TINY_MODEL, Inputs, run_pretrain, run_sft
 from trainer.config import PretrainConfig, SftConfig
 from trainer.sft import TooManyBadConversations
 from trainer.workers import TrainingFailed
@@ -176,6 +176,12 @@ def test_another_tokenizers_store_is_refused(inputs: Inputs, tmp_path: Path):
 def test_rows_longer_than_the_model_are_refused(base: Artifact, inputs: Inputs, tmp_path: Path):
     with pytest.raises(ConfigError, match="row_length: 512 is more than the base's 256"):
         run_sft(base, inputs.conversations, tmp_path, workers=1, row_length=512)
+
+
+def test_rows_longer_than_every_shard_are_refused(inputs: Inputs, tmp_path: Path):
+    model = {**TINY_MODEL, "max_positions": 1 << 20}
+    with pytest.raises(ConfigError, match=r"no shard holds the 1000001 tokens .* shorten the rows"):
+        run_pretrain(inputs, tmp_path, workers=1, sequence_length=1_000_000, model=model)
 
 
 @pytest.mark.parametrize(
