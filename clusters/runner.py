@@ -164,7 +164,7 @@ class _Execution:
             seed=recipe.seed,
             run=recipe.name,
             name=planned.name,
-            log_dir=self.logs / planned.name,
+            log_dir=(self.logs / planned.name).absolute(),  # workers run in other folders
             scores_url=recipe.scores_url,
             progress=self.progress,
         )

@@ -31,13 +31,13 @@ KILLS = [
 
 def run_tiny(folder: Path, failpoint: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "inkstone", "run", str(RECIPE)]
-    command += ["--set", f"store={folder / 'store'}", "--set", f"runs={folder / 'runs'}"]
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     if failpoint:
         token = folder.parent / "token"
         token.touch()
         environment[VARIABLE] = f"{failpoint}:{token}"
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
 
 
 def digests(folder: Path) -> dict[str, str | None]:
