@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.jsonl import read_rows
 
 Role = Literal["system", "user", "assistant", "tool"]
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -74,16 +76,7 @@ def read_conversations(path: Path) -> list[Conversation]:
     Raises:
         ValueError: a line is not a conversation; names the file, line and reason.
     """
-    rows = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                rows.append(Conversation.model_validate_json(line))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"]) or "line"
-                raise ValueError(f"{path}:{number}: {where}: {first['msg']}") from error
-    return rows
+    return read_rows(path, Conversation)
 
 
 def chat_template(name: str) -> str:

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contracts.jsonl import read_rows
 
 
 class Question(BaseModel):
@@ -38,13 +40,4 @@ def read_questions(path: Path) -> list[Question]:
     Raises:
         ValueError: a line is no question; names the file, line, field and reason.
     """
-    rows = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                rows.append(Question.model_validate_json(line))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"]) or "line"
-                raise ValueError(f"{path}:{number}: {where}: {first['msg']}") from error
-    return rows
+    return read_rows(path, Question)

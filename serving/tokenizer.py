@@ -21,6 +21,10 @@ class TokenizerError(ArtifactError):
     """A tokenizer is missing or broken, or has no chat template; says which."""
 
 
+class TemplateRefused(TokenizerError):
+    """The chat template does not take these messages; the text may be shown to a client."""
+
+
 class ChatTokenizer:
     """Token ids of conversations and text. Build it with ``load``."""
 
@@ -62,7 +66,7 @@ class ChatTokenizer:
         close their own turn.
 
         Raises:
-            TokenizerError: no chat template, or it refuses these messages.
+            TokenizerError: no chat template; TemplateRefused: it refuses these messages.
         """
         if not self._tokenizer.chat_template:
             raise TokenizerError(
@@ -78,7 +82,7 @@ class ChatTokenizer:
                 sanitize_control_tokens=True,
             )
         except Exception as error:  # templates raise their own errors through Jinja
-            raise TokenizerError(f"{self._where}: the chat template refused: {error}") from error
+            raise TemplateRefused(f"the chat template refused: {error}") from error
         return list(encoded)
 
     def encode(self, text: str) -> list[int]:

@@ -14,7 +14,7 @@ from serving.http.reply import Choice, chat_logprobs, envelope, finish_name, usa
 from serving.http.schema import ChatRequest
 from serving.http.service import Service, unless_disconnected
 from serving.http.sse import streaming
-from serving.tokenizer import TokenizerError
+from serving.tokenizer import TemplateRefused, TokenizerError
 from serving.toolcalls import ToolCallSplitter, parse_message
 
 
@@ -28,8 +28,10 @@ def router(service: Service) -> APIRouter:
         tools = body.tools if body.tools and body.tool_choice == "auto" else []
         try:
             prompt = service.tokenizer.render(body.messages, tools)
-        except TokenizerError as error:
+        except TemplateRefused as error:
             raise ApiError(400, str(error), param="messages") from error
+        except TokenizerError as error:  # its text names a path of this machine
+            raise ApiError(400, "this model has no chat template", param="messages") from error
         limit = body.max_completion_tokens or body.max_tokens
         planned = service.plan(body, [prompt], limit)
         if body.stream:
@@ -42,12 +44,7 @@ def router(service: Service) -> APIRouter:
 async def _whole(
     service: Service, body: ChatRequest, planned: list[EngineRequest]
 ) -> dict[str, Any]:
-    choices = [Choice(request) for request in planned]
-    pieces: Any = service.run(planned, body.stop_strings)
-    with service.admit(len(planned)):
-        async with aclosing(pieces):
-            async for index, piece in pieces:
-                choices[index].add(piece)
+    choices = await service.whole(planned, body.stop_strings)
     answer = envelope(
         "chatcmpl", "chat.completion", service.model_name, service.engine.model_digest
     )

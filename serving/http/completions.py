@@ -34,12 +34,7 @@ def router(service: Service) -> APIRouter:
 async def _whole(
     service: Service, body: CompletionRequest, planned: list[EngineRequest]
 ) -> dict[str, Any]:
-    choices = [Choice(request) for request in planned]
-    pieces: Any = service.run(planned, body.stop_strings)
-    with service.admit(len(planned)):
-        async with aclosing(pieces):
-            async for index, piece in pieces:
-                choices[index].add(piece)
+    choices = await service.whole(planned, body.stop_strings)
     answer = envelope("cmpl", "text_completion", service.model_name, service.engine.model_digest)
     answer["choices"] = [_choice(service, body, i, c) for i, c in enumerate(choices)]
     answer["usage"] = usage(choices)

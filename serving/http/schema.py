@@ -3,7 +3,15 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from contracts.conversation import Message
@@ -114,6 +122,13 @@ class CompletionRequest(_Generate):
     logprobs: int | None = Field(None, ge=0, le=1)
     """Log-prob of each chosen token; alternatives are not given."""
     echo: Literal[False] = False
+
+    @field_validator("prompt")
+    @classmethod
+    def _not_empty(cls, prompt: Any) -> Any:
+        if prompt == []:
+            raise ValueError("a list of prompts must not be empty")
+        return prompt
 
     def prompts(self) -> list[str] | list[list[int]]:
         """The prompts, one per group of ``n`` choices."""

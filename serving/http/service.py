@@ -12,6 +12,7 @@ from fastapi import Request
 from contracts.engine import Engine, EngineRequest, SamplingParams
 from serving.engine.text import TextPiece, generate_text
 from serving.http.errors import ApiError
+from serving.http.reply import Choice
 from serving.http.schema import _Generate
 from serving.tokenizer import ChatTokenizer
 
@@ -78,6 +79,16 @@ class Service:
                 )
                 planned.append(EngineRequest(secrets.token_hex(12), tuple(prompt), sampling))
         return planned
+
+    async def whole(self, requests: Sequence[EngineRequest], stop: Sequence[str]) -> list[Choice]:
+        """The finished choices, one per request."""
+        choices = [Choice(request) for request in requests]
+        pieces: Any = self.run(requests, stop)
+        with self.admit(len(requests)):
+            async with aclosing(pieces):
+                async for index, piece in pieces:
+                    choices[index].add(piece)
+        return choices
 
     async def run(
         self, requests: Sequence[EngineRequest], stop: Sequence[str]

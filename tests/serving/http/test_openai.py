@@ -233,6 +233,19 @@ def test_bad_parameters(client: OpenAI, change: dict, says: str, stream: bool) -
     assert set(caught.value.body) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_prompt_at_all_is_refused(client: OpenAI, stream: bool) -> None:
+    with pytest.raises(openai.BadRequestError, match="must not be empty"):
+        client.completions.create(model="tiny", prompt=[], stream=stream)
+
+
+def test_what_the_template_refuses_names_no_path(client: OpenAI) -> None:
+    messages = [*HELLO, {"role": "system", "content": "x"}]
+    with pytest.raises(openai.BadRequestError, match="chat template refused") as caught:
+        client.chat.completions.create(model="tiny", messages=messages)
+    assert "/" not in caught.value.body["message"].split("refused")[0]
+
+
 def test_penalties_of_nothing_are_taken(client: OpenAI) -> None:
     reply = client.chat.completions.create(
         model="tiny",
