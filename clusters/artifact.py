@@ -125,7 +125,7 @@ class ArtifactWriter:
     @classmethod
     def begin(cls, store: Path, kind: str, fingerprint: str) -> "ArtifactWriter":
         """Start a new attempt at ``store/kind/fingerprint``."""
-        directory = artifact_directory(store, kind, fingerprint)
+        directory = artifact_directory(store.absolute(), kind, fingerprint)
         writer = cls(directory, f"a{secrets.token_hex(6)}")
         (directory / writer.attempt).mkdir(parents=True)
         return writer

@@ -41,7 +41,7 @@ class Recipe(StageConfig):
     """Name of the run; its record lies in ``runs/NAME``."""
     seed: int = 0
     """Seed of everything random in the run."""
-    store: Path = execution(Path("store"))
+    store: Path = execution(Path("store"), validate_default=True)
     """Folder of the artifacts. Every node must see it."""
     runs: Path = execution(Path("runs"))
     """Folder of the run records and logs."""

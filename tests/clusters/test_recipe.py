@@ -37,6 +37,10 @@ def test_a_recipe_becomes_typed_stages_parents_first(tmp_path: Path) -> None:
     assert plan.stages[1].parents == ["corpus"]
 
 
+def test_workers_in_other_folders_find_the_store(tmp_path: Path) -> None:
+    assert load_plan(write(tmp_path, RECIPE)).recipe.store == Path("store").absolute()
+
+
 def test_set_overrides_stage_config_and_recipe_keys(tmp_path: Path) -> None:
     overrides = ["tokenizer.vocab_size=300", "seed=9", "cluster.num_cpus=1", "store=/elsewhere"]
     plan = load_plan(write(tmp_path, RECIPE), overrides)
