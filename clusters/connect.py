@@ -46,6 +46,8 @@ def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["PYTHONPATH"] = _python_path()
+    # It warns at every start that authentication is on, which is what we want.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     if where == "embedded":
         os.environ.pop("RAY_ADDRESS", None)
         with _private_files():
