@@ -93,5 +93,9 @@ def test_declaring_stages_is_cheap() -> None:
 
 
 def test_imports_go_down_only() -> None:
-    done = subprocess.run(["lint-imports", "--no-logo"], capture_output=True, text=True)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-logo"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
