@@ -9,7 +9,6 @@ Layout of ``STORE/KIND/FINGERPRINT/``::
 Two drivers that race write to different attempts; the first manifest wins.
 """
 
-import json
 import os
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from clusters.failpoints import failpoint
+from clusters.files import publish
 from clusters.units import Units
 from contracts.manifest import (
     MANIFEST_NAME,
@@ -201,35 +201,6 @@ class ArtifactWriter:
 def artifact_directory(store: Path, kind: str, fingerprint: str) -> Path:
     """``STORE/KIND/FINGERPRINT``, the fingerprint cut to 20 digits."""
     return store / kind / fingerprint[:DIRECTORY_DIGITS]
-
-
-def publish(path: Path, text: str) -> bool:
-    """Create ``path`` with ``text`` whole and once; False where it already exists."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    with open(temporary, "x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a filesystem without hard links: whole, but two may race here
-        if path.exists():
-            return False
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def replace_json(path: Path, value: Any) -> None:
-    """Replace a small JSON file in one step (readers see the old or the new one)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _link(source: Path, target: Path, unit: str) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from clusters.artifact import Artifact, ArtifactError, replace_json
+from clusters.artifact import Artifact, ArtifactError
 from clusters.config import ConfigError
+from clusters.files import replace_json
 
 RUN_NAME = "run.json"
 LOCK_NAME = ".driver"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.failpoints import failpoint
+from clusters.files import publish
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,6 @@ class Units:
         return self.work / "units" / f"{name}.json"
 
     def _publish(self, unit: Unit) -> None:
-        from clusters.artifact import publish
-
         record = {
             "name": unit.name,
             "files": unit.files,

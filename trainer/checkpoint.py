@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clusters.artifact import publish
 from clusters.failpoints import failpoint
+from clusters.files import publish
 from clusters.stage import StageError
 from contracts.manifest import hash_file
 from trainer.parallel.stepper import Stepper

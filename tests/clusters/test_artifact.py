@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.artifact import Artifact, ArtifactError, ArtifactWriter, publish
+from clusters.artifact import Artifact, ArtifactError, ArtifactWriter
+from clusters.files import publish
 
 FINGERPRINT = "ab" * 32
 
