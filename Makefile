@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test test-slow setup check format clean $(addprefix bench-,corpus trainer serving evaluation agents clusters)
+.PHONY: demo test test-slow setup check format clean peers $(addprefix bench-,corpus trainer serving evaluation agents clusters)
 
 demo: setup  ## run the whole chain, small and real
 	$(BIN)/inkstone run recipes/demo.yaml
@@ -46,6 +46,10 @@ bench-%: setup  ## run a room's benchmarks and keep their JSON
 	@for script in $(filter-out %/__init__.py,$(wildcard benchmarks/$*/*.py)); do \
 		echo "$$script"; $(BIN)/python -m $$(echo $${script%.py} | tr / .) || exit 1; done
 	$(BIN)/python -m benchmarks.report
+
+peers:  ## the environment of the peers that benchmarks compare with
+	test -x .peers/bin/python || $(PYTHON) -m venv .peers
+	.peers/bin/pip install -q --disable-pip-version-check -r benchmarks/peers.txt
 
 clean:  ## remove what runs made; the environment stays
 	rm -rf runs store
