@@ -42,10 +42,15 @@ class ModelShape(StageConfig):
 
 
 class OptimiserConfig(StageConfig):
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW with linear warm-up and a schedule."""
 
     lr: float = Field(default=3e-3, gt=0)
     """Peak learning rate."""
+    schedule: Literal["cosine", "wsd", "constant"] = "cosine"
+    """After the warm-up: a cosine to the end, or the peak until the last ``decay_share`` of
+    the steps and then a line down (warm-up, stable, decay), or the peak throughout."""
+    decay_share: float = Field(default=0.1, gt=0, le=1)
+    """Share of all steps in which ``wsd`` decays."""
     final_lr_ratio: float = Field(default=0.1, ge=0, le=1)
     """Learning rate of the last step, as a share of the peak."""
     warmup_steps: int = Field(default=30, ge=0)
@@ -61,20 +66,83 @@ class OptimiserConfig(StageConfig):
 
 
 class ParallelConfig(StageConfig):
-    """Who trains. World size and micro-batch change the last bits of the result."""
+    """Who trains, and how the work is cut: none of it changes which samples are trained."""
 
-    workers: int = Field(default=2, gt=0)
-    """Data-parallel processes. 1 trains in the stage's own process, without DeepSpeed."""
-    zero_stage: Literal[1, 2] = 1
-    """DeepSpeed ZeRO: 1 shards optimiser state, 2 gradients too (arXiv:1910.02054)."""
-    micro_batch: int = Field(default=4, gt=0)
+    workers: int = execution(2, gt=0)
+    """Processes, at most. 1 trains in the stage's own process, without DeepSpeed."""
+    min_workers: int | None = execution(None, gt=0)
+    """Processes at least: training goes on with what is there; by default ``workers``."""
+    zero_stage: Literal[0, 1, 2, 3] = execution(1)
+    """DeepSpeed ZeRO (arXiv:1910.02054): what is sharded over the workers. 0 nothing, 1
+    optimiser state, 2 gradients too, 3 weights too."""
+    shard_group: int | None = execution(None, gt=0)
+    """Optimiser state is sharded over this many neighbouring workers only (those of a node),
+    gradients are reduced across the groups; for ZeRO 1. By default over all."""
+    sequence_parallel: int = execution(1, gt=0)
+    """Neighbouring workers that share every row, each a run of its positions (Ulysses,
+    arXiv:2309.14509): for rows that do not fit one worker."""
+    micro_batch: int = execution(4, gt=0)
     """Rows of one forward pass, at most: a rank's share of a small batch is one pass."""
-    threads: int = Field(default=1, gt=0)
+    recompute: Literal["none", "selective", "full"] = execution("none")
+    """What the backward pass computes again instead of keeping: nothing, everything but
+    matrix products and attention, or whole layers."""
+    threads: int = execution(1, gt=0)
     """Compute threads per worker."""
     cpus_per_worker: float = execution(0.5, gt=0)
     """Ray CPUs reserved per worker; a fraction leaves room for others."""
     max_failures: int = execution(3, ge=0)
-    """Worker failures after which the stage gives up."""
+    """Worker failures after which the stage gives up; preempted nodes do not count."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ParallelConfig":
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers: {self.min_workers} is more than workers {self.workers}")
+        if self.min_workers is not None and self.sequence_parallel > 1:
+            raise ValueError("sequence_parallel: for a fixed number of workers; remove min_workers")
+        if self.workers % self.sequence_parallel:
+            raise ValueError(
+                f"sequence_parallel: {self.sequence_parallel} does not divide workers "
+                f"{self.workers}"
+            )
+        if self.shard_group is None:
+            return self
+        if self.zero_stage != 1:
+            raise ValueError(
+                f"shard_group: for zero_stage 1, not {self.zero_stage}; remove one of them"
+            )
+        if self.min_workers is not None or self.workers % self.shard_group:
+            raise ValueError(
+                f"shard_group: {self.shard_group} must divide a fixed number of workers "
+                f"({self.workers}); set workers to a multiple and leave min_workers out"
+            )
+        return self
+
+
+class CheckpointConfig(StageConfig):
+    """How the state for a resume is saved, and which of it is kept."""
+
+    keep_last: int = execution(2, gt=0)
+    """Newest checkpoints that are kept."""
+    keep_every: int = execution(0, ge=0)
+    """Checkpoints whose step is a multiple of this are kept too; 0 keeps none of them."""
+    asynchronous: bool = execution(True)
+    """Train on while a copy in memory is written; costs 12 bytes of memory per parameter,
+    divided by the workers."""
+
+
+class BadStepConfig(StageConfig):
+    """What to do when a step's loss is NaN, infinite, or leaps."""
+
+    action: Literal["stop", "skip", "rewind"] = "stop"
+    """Stop with the batch written out; or leave the batch out and go on; or go back to the
+    last checkpoint and leave it out from there."""
+    max_rise: float | None = Field(default=None, gt=0)
+    """Nats per token above the median of the last losses that count as a leap; by default
+    only NaN and infinity are bad."""
+    window: int = Field(default=32, gt=0)
+    """Losses of which the median is taken; no leap is seen before there are as many."""
+    at_most: int = Field(default=10, ge=0)
+    """Bad steps after which training stops anyhow."""
 
 
 class TrainConfig(StageConfig):
@@ -86,17 +154,22 @@ class TrainConfig(StageConfig):
     """Rows per optimisation step, over all workers."""
     validation_every: int = Field(default=100, gt=0)
     """Steps between validation losses; the first and last step always have one."""
-    checkpoint_every: int = Field(default=50, gt=0)
+    checkpoint_every: int = execution(50, gt=0)
     """Steps between checkpoints of model and optimiser."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    bad_steps: BadStepConfig = BadStepConfig()
+    skip_samples: list[tuple[int, int]] = Field(default_factory=list)
+    """Ranges of the sample order that are left out, (first sample, count)."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Of weights and activations; master weights, moments and sums are fp32 always."""
 
-    @property
-    def rows_per_pass(self) -> int:
+    def rows_per_pass(self, ranks: int) -> int:
         """Rows of one forward pass: the micro-batch, or a rank's share where that is less."""
-        return min(self.parallel.micro_batch, -(-self.batch // self.parallel.workers))
+        return min(self.parallel.micro_batch, -(-self.batch // ranks))
 
     @model_validator(mode="after")
     def _batch_feeds_everyone(self) -> "TrainConfig":
-        if self.batch < self.parallel.workers:
+        if self.batch < self.parallel.workers // self.parallel.sequence_parallel:
             raise ValueError(
                 f"batch: {self.batch} rows cannot feed parallel.workers = "
                 f"{self.parallel.workers}; raise batch or lower parallel.workers"

@@ -1,17 +1,19 @@
 """What every rank of a training stage is told, and what it does with it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from clusters.artifact import ArtifactWriter
 from clusters.config import identity
-from trainer.checkpoint import METRICS_NAME, CheckpointStore
-from trainer.config import TrainConfig
-from trainer.data.rows import RowSource, micro_steps
+from trainer.checkpoint import METRICS_NAME, CheckpointStore, Policy
+from trainer.config import CheckpointConfig, TrainConfig
+from trainer.data.rows import RowSource
 from trainer.loop import LoopPlan, train
 from trainer.metrics import MetricsLog
+from trainer.parallel.choose import make_stepper
 from trainer.parallel.stepper import Stepper
 
 TRAINER_NAME = "trainer.json"
@@ -70,59 +72,62 @@ class Job:
         return f"trainer.{self.objective.name}"
 
 
-def run_rank(job: Job) -> None:
+def run_rank(job: Job, leaving: Callable[[], bool] = lambda: False) -> None:
     """Train as one rank and, on rank 0, write the artifact's files.
 
     With one worker this runs in the stage's own process; with more, torch.distributed
     must be initialised.
+
+    Args:
+        leaving: asked by all ranks after each step: whether a node is about to go.
     """
     import torch
 
     config = job.objective.config
     torch.set_num_threads(config.parallel.threads)
     prepared = job.objective.prepare()
-    stepper = _stepper(config, prepared.model)
-    plan = LoopPlan(
-        total_steps=prepared.total_steps,
-        batch=config.batch,
-        micro_batch=config.rows_per_pass,
-        validation_every=config.validation_every,
-        checkpoint_every=config.checkpoint_every,
-        optimiser=config.optimiser,
-        prefix=job.prefix,
-    )
+    stepper = make_stepper(config, prepared.model)
+    plan = loop_plan(job, prepared.total_steps, stepper)
     log = MetricsLog(job.timings if stepper.rank == 0 else None)
-    log.started(plan.total_steps)
-    checkpoints = CheckpointStore(job.out.state_dir, prefix=job.prefix)
-    train(plan, prepared.source, stepper, checkpoints, log)
+    log.started(plan.total_steps, stepper.world_size)
+    checkpoints = CheckpointStore(
+        job.out.state_dir, prefix=job.prefix, policy=_policy(config.checkpoint)
+    )
+    train(plan, prepared.source, stepper, checkpoints, log, leaving)
     weights = stepper.weights()
     if stepper.rank == 0:
-        _write(job, prepared, plan, stepper, weights, log)
+        _write(job, prepared, plan, checkpoints.world_sizes, weights, log)
         log.finished()
     stepper.share(None)
 
 
-def _stepper(config: TrainConfig, model: Any) -> Stepper:
-    from trainer.models.llama import NextTokenLoss
+def loop_plan(job: Job, total_steps: int, stepper: Stepper) -> LoopPlan:
+    """The loop's plan for a job on these ranks."""
+    config = job.objective.config
+    return LoopPlan(
+        total_steps=total_steps,
+        batch=config.batch,
+        micro_batch=config.rows_per_pass(stepper.data_ranks),
+        validation_every=config.validation_every,
+        checkpoint_every=config.checkpoint_every,
+        optimiser=config.optimiser,
+        prefix=job.prefix,
+        bad_steps=config.bad_steps,
+        skipped=tuple(config.skip_samples),
+        may_overflow=config.precision == "fp16",
+        bad_folder=job.timings.parent / "bad-steps",
+    )
 
-    module = NextTokenLoss(model)
-    parallel = config.parallel
-    if parallel.workers == 1:
-        from trainer.parallel.plain import PlainStepper
 
-        return PlainStepper(module, config.optimiser)
-    from trainer.parallel.zero import ZeroStepper
-
-    rows = config.rows_per_pass
-    passes = micro_steps(config.batch, parallel.workers, rows)
-    return ZeroStepper(module, config.optimiser, parallel, rows, passes)
+def _policy(config: CheckpointConfig) -> Policy:
+    return Policy(config.keep_last, config.keep_every, config.asynchronous)
 
 
 def _write(
     job: Job,
     prepared: Prepared,
     plan: LoopPlan,
-    stepper: Stepper,
+    world_sizes: list[tuple[int, int]],
     weights: dict[str, Any],
     log: MetricsLog,
 ) -> None:
@@ -142,9 +147,10 @@ def _write(
     summary = {
         "objective": job.objective.name,
         "step": plan.total_steps,
-        "samples": plan.total_steps * plan.batch,
+        "samples": json.loads(log.lines[-1])["samples"],
         "in": prepared.counts,
-        "world_size": stepper.world_size,
+        "world_size": world_sizes[-1][1],
+        "world_sizes": world_sizes,
         "parameters": sum(p.numel() for p in prepared.model.parameters()),
         "seed": job.seed,
         "config": identity(config),

@@ -1,29 +1,25 @@
 """The training loop: one for every objective, and for one process or many.
 
-Every rank runs it. Sample numbers decide everything: step s trains samples
-``s * batch .. (s + 1) * batch``, ranks take them round-robin, and the loss is
-normalised by the number of loss tokens in the whole batch.
+Every rank runs it. Sample numbers decide everything: the cursor says which samples come
+next, ranks take them round-robin, and the loss is normalised by the number of loss
+tokens in the whole batch.
 """
 
-import math
+import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import torch
-
-from clusters.failpoints import failpoint
-from clusters.stage import StageError
+from trainer.bad_steps import SpikeWatch, TrainingDiverged, write_batch
 from trainer.checkpoint import CheckpointStore
-from trainer.config import OptimiserConfig
-from trainer.data.rows import Row, RowSource, collate, empty_row, micro_steps, rank_rows
+from trainer.config import BadStepConfig, OptimiserConfig
+from trainer.cursor import Cursor, Ranges
+from trainer.data.rows import RowSource
 from trainer.metrics import MetricsLog
 from trainer.parallel.stepper import Stepper
 from trainer.schedule import learning_rate
-
-
-class TrainingDiverged(StageError):
-    """The loss or the gradient is no longer a number."""
+from trainer.step import Measured, forward_backward, validation_losses
 
 
 @dataclass(frozen=True)
@@ -34,21 +30,23 @@ class LoopPlan:
     batch: int
     """Rows per step, over all ranks."""
     micro_batch: int
+    """Rows of one forward pass."""
     validation_every: int
     checkpoint_every: int
     optimiser: OptimiserConfig
     prefix: str
     """Failpoint prefix, e.g. ``trainer.pretrain``."""
+    bad_steps: BadStepConfig = field(default_factory=BadStepConfig)
+    skipped: Ranges = ()
+    """Samples that are left out from the start."""
+    may_overflow: bool = False
+    """fp16: a gradient that overflows is part of finding the loss scale, no bad step."""
+    bad_folder: Path | None = None
+    """Where the batch of a bad step is written; None writes none."""
 
     def lr(self, step: int) -> float:
         """Learning rate of a 0-based step."""
-        return learning_rate(
-            step,
-            peak=self.optimiser.lr,
-            warmup_steps=self.optimiser.warmup_steps,
-            total_steps=self.total_steps,
-            final_ratio=self.optimiser.final_lr_ratio,
-        )
+        return learning_rate(step, self.total_steps, self.optimiser)
 
 
 def train(
@@ -57,102 +55,144 @@ def train(
     stepper: Stepper,
     checkpoints: CheckpointStore,
     log: MetricsLog,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the end, from the newest checkpoint if there is one.
 
+    Args:
+        leaving: asked by all ranks after each step; true when a node is about to go, so
+            that a checkpoint is due at once.
+
     Raises:
-        TrainingDiverged: loss or gradient norm became NaN or infinite.
-        CheckpointError: checkpoints are there but none can be resumed from.
+        TrainingDiverged: a bad step, and the policy is to stop.
+        CheckpointError: checkpoints are there but none can be resumed from, or one
+            cannot be written.
     """
-    validation = source.validation()
-    done = 0
-    resumed = checkpoints.resume(stepper, log.say)
-    if resumed is None:
-        log.validation(0, 0, validation_losses(validation, plan.micro_batch, stepper))
-    else:
-        record, lines = resumed
-        done = record.step
-        log.resume(lines, record.step, record.samples)
-    for step in range(done, plan.total_steps):
+    _Training(plan, source, stepper, checkpoints, log).run(leaving)
+
+
+class _Training:
+    """The state of a run between steps."""
+
+    def __init__(
+        self,
+        plan: LoopPlan,
+        source: RowSource,
+        stepper: Stepper,
+        checkpoints: CheckpointStore,
+        log: MetricsLog,
+    ) -> None:
+        self.plan, self.source, self.stepper = plan, source, stepper
+        self.checkpoints, self.log = checkpoints, log
+        self.cursor = Cursor(skipped=plan.skipped)
+        self.watch = SpikeWatch(plan.bad_steps)
+        self.held_out = source.validation()
+        self.bad = 0
+
+    def run(self, leaving: Callable[[], bool]) -> None:
+        if not self.resume():
+            self.validate()
+        saved_for_leaving = False
+        while self.cursor.step < self.plan.total_steps:
+            self.step()
+            taken = self.cursor.step
+            last = taken == self.plan.total_steps
+            if last or taken % self.plan.validation_every == 0:
+                self.validate()
+            going = leaving() and not saved_for_leaving
+            if last or going or taken % self.plan.checkpoint_every == 0:
+                self.save(at_once=going)
+                saved_for_leaving |= going
+        self.checkpoints.wait(self.stepper)
+
+    def resume(self) -> bool:
+        """Go on from the newest checkpoint; false where there is none."""
+        found = self.checkpoints.resume(self.stepper, self.log.say)
+        if found is None:
+            return False
+        record, lines = found
+        self.cursor = Cursor(record.step, record.samples, tuple(record.skipped))
+        self.watch.fill([entry["loss"] for entry in map(json.loads, lines) if "loss" in entry])
+        self.log.resume(lines, record.step, record.samples)
+        return True
+
+    def validate(self) -> None:
+        losses = validation_losses(self.held_out, self.plan.micro_batch, self.stepper)
+        self.log.validation(self.cursor.step, self.cursor.samples, losses)
+
+    def save(self, at_once: bool = False) -> None:
         started = time.monotonic()
-        train_step(plan, step, source, stepper, log, started)
-        taken = step + 1
-        last = taken == plan.total_steps
-        if last or taken % plan.validation_every == 0:
-            losses = validation_losses(validation, plan.micro_batch, stepper)
-            log.validation(taken, taken * plan.batch, losses)
-        if last or taken % plan.checkpoint_every == 0:
-            checkpoints.save(stepper, taken, taken * plan.batch, log.lines)
+        self.checkpoints.save(self.stepper, self.cursor, self.log.lines)
+        if at_once:
+            self.checkpoints.wait(self.stepper)
+        self.log.saved(self.cursor.step, time.monotonic() - started)
 
-
-def train_step(
-    plan: LoopPlan,
-    step: int,
-    source: RowSource,
-    stepper: Stepper,
-    log: MetricsLog,
-    started: float,
-) -> None:
-    """One optimisation step over ``plan.batch`` samples."""
-    rows = [
-        source.row(k)
-        for k in rank_rows(step * plan.batch, plan.batch, stepper.rank, stepper.world_size)
-    ]
-    data_seconds = time.monotonic() - started
-    (loss_tokens,) = stepper.total([float(sum(row.loss_tokens for row in rows))])
-    passes = micro_steps(plan.batch, stepper.world_size, plan.micro_batch)
-    loss_sum = 0.0
-    stepper.train(True)
-    for chunk in _padded(rows, passes, plan.micro_batch, source.row_length):
-        loss = stepper.loss(collate(chunk))
-        stepper.backward(loss / max(loss_tokens, 1.0))
-        loss_sum += float(loss.detach())
-        failpoint(f"{plan.prefix}.mid_step")
-    (loss_sum,) = stepper.total([loss_sum])
-    lr = plan.lr(step)
-    mean = loss_sum / max(loss_tokens, 1.0)
-    norm = stepper.step(lr)
-    if not (math.isfinite(mean) and math.isfinite(norm)):
-        raise TrainingDiverged(
-            f"step {step + 1}: loss {mean}, gradient norm {norm}, learning rate {lr:.3g}; "
-            "lower optimiser.lr or raise optimiser.warmup_steps"
+    def step(self) -> None:
+        """Train one batch, or do with it what the policy for bad steps says."""
+        started = time.monotonic()
+        samples, after = self.cursor.next_batch(self.plan.batch)
+        measured = forward_backward(
+            samples,
+            self.source,
+            self.stepper,
+            self.plan.micro_batch,
+            self.plan.prefix,
+            self.checkpoints.failed,
         )
-    log.step(
-        step + 1,
-        samples=(step + 1) * plan.batch,
-        loss=mean,
-        lr=lr,
-        grad_norm=norm,
-        loss_tokens=int(loss_tokens),
-        tokens=plan.batch * source.row_length,
-        seconds=time.monotonic() - started,
-        data_seconds=data_seconds,
-    )
+        if measured.trouble:
+            self.checkpoints.raise_failure()
+        problem = self.watch.problem(measured.loss)
+        if problem:
+            self.stepper.discard()
+            self.handle(problem, measured, samples, after)
+            return
+        lr = self.plan.lr(self.cursor.step)
+        result = self.stepper.step(lr)
+        if result.skipped and self.plan.may_overflow:
+            self.log.say(f"step {after.step}: the gradient overflowed, the loss scale is halved")
+        else:
+            problem = self.watch.problem(measured.loss, result.grad_norm)
+            if problem:
+                self.handle(problem, measured, samples, after)
+                return
+        self.cursor = after
+        self.watch.good(measured.loss)
+        self.log.step(
+            after.step,
+            samples=after.samples,
+            loss=measured.loss,
+            lr=lr,
+            grad_norm=result.grad_norm,
+            loss_tokens=measured.loss_tokens,
+            data=measured.checksum,
+            tokens=self.plan.batch * self.source.row_length,
+            seconds=time.monotonic() - started,
+            data_seconds=measured.data_seconds,
+        )
 
-
-@torch.no_grad()
-def validation_losses(
-    rows_by_domain: dict[str, list[Row]], micro_batch: int, stepper: Stepper
-) -> dict[str, float]:
-    """Mean loss per domain, in nats per token; ranks share the rows."""
-    stepper.train(False)
-    losses = {}
-    for domain, rows in rows_by_domain.items():
-        total, count = 0.0, 0.0
-        passes = micro_steps(len(rows), stepper.world_size, micro_batch)
-        mine = [rows[k] for k in rank_rows(0, len(rows), stepper.rank, stepper.world_size)]
-        for chunk in _padded(mine, passes, micro_batch, len(rows[0].inputs)):
-            batch = collate(chunk)
-            total += float(stepper.loss(batch))
-            count += batch.loss_tokens
-        total, count = stepper.total([total, count])
-        losses[domain] = total / max(count, 1.0)
-    return losses
-
-
-def _padded(rows: list[Row], passes: int, micro_batch: int, length: int) -> Iterator[list[Row]]:
-    """``passes`` micro-batches of equal size; what is missing carries no loss."""
-    missing = passes * micro_batch - len(rows)
-    padded = rows + [empty_row(length)] * missing
-    for start in range(0, len(padded), micro_batch):
-        yield padded[start : start + micro_batch]
+    def handle(self, problem: str, measured: Measured, samples: list[int], after: Cursor) -> None:
+        """A bad step: its weights were not changed. Stop, skip it, or rewind."""
+        plan, self.bad = self.plan, self.bad + 1
+        where = f"step {after.step}: {problem} on samples {samples[0]} to {samples[-1]}"
+        if plan.bad_folder is not None:
+            write_batch(
+                plan.bad_folder,
+                after.step,
+                self.stepper.rank,
+                measured.samples,
+                measured.rows,
+            )
+            where += f"; its batch is in {plan.bad_folder}"
+        action = plan.bad_steps.action
+        if action == "stop" or self.bad > plan.bad_steps.at_most:
+            raise TrainingDiverged(
+                f"{where}; lower optimiser.lr or raise optimiser.warmup_steps, or set "
+                "bad_steps.action to skip or rewind"
+            )
+        self.log.say(f"{where}; {action}")
+        skipped = self.cursor.skipping(samples[0], samples[-1] + 1 - samples[0]).skipped
+        self.checkpoints.wait(self.stepper)
+        if action == "rewind" and self.stepper.share(bool(self.checkpoints.records())):
+            self.resume()
+            after = self.cursor
+        self.cursor = Cursor(self.cursor.step, after.samples, skipped)

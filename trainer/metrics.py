@@ -31,11 +31,15 @@ class MetricsLog:
         lr: float,
         grad_norm: float,
         loss_tokens: int,
+        data: int,
         tokens: int,
         seconds: float,
         data_seconds: float,
     ) -> None:
-        """Note a training step: ``loss`` in nats per loss token, times in seconds."""
+        """Note a training step: ``loss`` in nats per loss token, times in seconds.
+
+        ``data`` is the checksum of the batch: two runs with the same trained the same.
+        """
         self._keep(
             step=step,
             samples=samples,
@@ -43,6 +47,7 @@ class MetricsLog:
             lr=float(f"{lr:.6g}"),
             grad_norm=float(f"{grad_norm:.5g}"),
             loss_tokens=loss_tokens,
+            data=data,
         )
         self._time(
             event="step",
@@ -59,9 +64,13 @@ class MetricsLog:
         self._keep(step=step, samples=samples, validation=rounded)
         self._time(event="validation", step=step, losses=rounded)
 
-    def started(self, total_steps: int) -> None:
+    def saved(self, step: int, seconds: float) -> None:
+        """Note how long training stood still for a checkpoint, in seconds."""
+        self._time(event="saved", step=step, seconds=round(seconds, 4))
+
+    def started(self, total_steps: int, world_size: int = 1) -> None:
         """Note that a worker group begins, and how many steps the run has."""
-        self._time(event="started", total_steps=total_steps)
+        self._time(event="started", total_steps=total_steps, world_size=world_size)
 
     def finished(self) -> None:
         """Note that the artifact's files are written."""

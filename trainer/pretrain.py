@@ -29,7 +29,7 @@ class Pretraining:
         from contracts.unigram import count_tokens, unigram_log_probs
         from corpus.token_store import TokenStore
         from trainer.data.tokens import TokenRows, unigram_loss
-        from trainer.models.llama import load_tokenizer, new_model
+        from trainer.models.llama import DTYPES, load_tokenizer, new_model
 
         _, checksum = hash_file(self.tokenizer / "tokenizer.json")
         train = TokenStore.open(self.tokens / TRAIN, checksum)
@@ -43,8 +43,9 @@ class Pretraining:
             validation_rows=self.config.validation_rows,
         )
         vocabulary = train.meta.vocab_size
+        dtype = DTYPES[self.config.precision]
         tokenizer = load_tokenizer(self.tokenizer)
-        model = new_model(self.config.model, vocabulary, tokenizer, self.seed)
+        model = new_model(self.config.model, vocabulary, tokenizer, self.seed, dtype)
         log_probs = unigram_log_probs(count_tokens(train.root))
         rows = self.config.steps * self.config.batch
         counts = {

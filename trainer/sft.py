@@ -49,7 +49,7 @@ class Tuning:
         from trainer.data.conversations import load_rendered
         from trainer.data.packing import PackedRows
         from trainer.data.replay import ReplayedRows, replayed_rows
-        from trainer.models.llama import load_model, load_tokenizer
+        from trainer.models.llama import DTYPES, load_model, load_tokenizer
 
         tokenizer = load_tokenizer(self.base)
         source = PackedRows(
@@ -72,7 +72,8 @@ class Tuning:
         }
         mixed = ReplayedRows(source, self._old_rows(self.replay), share) if self.replay else source
         summary = {"rows_per_epoch": rows_per_epoch}
-        return Prepared(mixed, load_model(self.base), steps, counts, summary)
+        model = load_model(self.base, DTYPES[self.config.precision])
+        return Prepared(mixed, model, steps, counts, summary)
 
     def _old_rows(self, root: Path) -> "TokenRows":
         from corpus.token_store import TokenStore

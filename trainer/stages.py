@@ -13,10 +13,10 @@ _PROCESS_BYTES = 950 << 20
 def _requires(config: Any) -> Requirements:
     assert isinstance(config, TrainConfig)
     parallel = config.parallel
-    if parallel.workers == 1:
+    if parallel.workers == 1 and parallel.min_workers is None:
         return Requirements(memory_bytes=_PROCESS_BYTES)
     return Requirements(
-        cpus=parallel.workers * parallel.cpus_per_worker,
+        cpus=(parallel.min_workers or parallel.workers) * parallel.cpus_per_worker,
         memory_bytes=(parallel.workers + 1) * _PROCESS_BYTES,
         disk_bytes=1 << 30,
     )
@@ -28,7 +28,7 @@ STAGES = [
         config=PretrainConfig,
         output="checkpoint",
         run=pretrain.run,
-        version=2,
+        version=3,
         inputs={"tokens": Input(("tokens",)), "tokenizer": Input(("tokenizer",))},
         requires=_requires,
     ),
@@ -37,7 +37,7 @@ STAGES = [
         config=SftConfig,
         output="checkpoint",
         run=sft.run,
-        version=2,
+        version=3,
         inputs={
             "base": Input(("checkpoint",)),
             "conversations": Input(("questions", "conversations"), many=True),

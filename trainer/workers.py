@@ -1,16 +1,18 @@
 """Ray shell: runs a training job on workers, follows it, and reports what came out."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from clusters.config import ConfigError
 from clusters.progress import Progress
 from clusters.stage import StageError
+from trainer.bad_steps import TrainingDiverged
 from trainer.checkpoint import METRICS_NAME, CheckpointError
+from trainer.config import ParallelConfig
 from trainer.follow import Follower
 from trainer.job import TRAINER_NAME, Job, run_rank
-from trainer.loop import TrainingDiverged
 from trainer.metrics import MetricsLog
 
 _COLLECTIVE_TIMEOUT_SECONDS = 600
@@ -32,7 +34,7 @@ def run_job(job: Job, progress: Progress) -> dict[str, Any]:
     with progress.task(job.objective.name, unit="steps") as task:
         follower = Follower(job.timings, task, progress)
         with follower.following():
-            if parallel.workers == 1:
+            if parallel.workers == 1 and parallel.min_workers is None:
                 _run_or_note(job, rank=0)
             else:
                 _run_on_ray(job)
@@ -43,18 +45,23 @@ def run_job(job: Job, progress: Progress) -> dict[str, Any]:
     return _stats(job)
 
 
-def _run_or_note(job: Job, rank: int) -> None:
+def _run_or_note(job: Job, rank: int, leaving: Callable[[], bool] = lambda: False) -> None:
     """Train; what no retry can mend is noted instead of raised, so that Ray does not retry."""
     try:
-        run_rank(job)
+        run_rank(job, leaving)
     except (TrainingDiverged, CheckpointError) as error:
         MetricsLog(job.timings if rank == 0 else None).failed(str(error))
 
 
 def _train_function(config: dict[str, Any]) -> None:
+    import ray.train
     import torch.distributed as dist
 
-    _run_or_note(config["job"], dist.get_rank())
+    def leaving() -> bool:
+        """Whether a worker's node is about to be taken away; a barrier, alike on all ranks."""
+        return ray.train.get_preemption_info() is not None
+
+    _run_or_note(config["job"], dist.get_rank(), leaving)
 
 
 def _run_on_ray(job: Job) -> None:
@@ -65,11 +72,12 @@ def _run_on_ray(job: Job) -> None:
     from ray.train.v2.torch.torch_trainer import TorchTrainer
 
     parallel = job.objective.config.parallel
-    wanted = parallel.workers * parallel.cpus_per_worker
+    fewest = parallel.min_workers or parallel.workers
+    wanted = fewest * parallel.cpus_per_worker
     total = ray.cluster_resources().get("CPU", 0.0)
     if wanted > total:
         raise ConfigError(
-            f"parallel.workers: {parallel.workers} workers of {parallel.cpus_per_worker:g} CPUs "
+            f"parallel.workers: {fewest} workers of {parallel.cpus_per_worker:g} CPUs "
             f"need {wanted:g}, the cluster has {total:g}; lower parallel.cpus_per_worker"
         )
     trainer = TorchTrainer(
@@ -77,7 +85,7 @@ def _run_on_ray(job: Job) -> None:
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
         scaling_config=ScalingConfig(
-            num_workers=parallel.workers,
+            num_workers=_num_workers(parallel),
             resources_per_worker={"CPU": parallel.cpus_per_worker},
         ),
         run_config=RunConfig(
@@ -95,6 +103,12 @@ def _run_on_ray(job: Job) -> None:
             f"(parallel.max_failures); the last failure: {_cause(error)}; "
             f"logs are in {job.timings.parent.absolute()}"
         ) from error
+
+
+def _num_workers(parallel: ParallelConfig) -> int | tuple[int, int]:
+    if parallel.min_workers is None:
+        return parallel.workers
+    return parallel.min_workers, parallel.workers
 
 
 def _cause(error: Exception) -> str:

@@ -20,8 +20,8 @@ def write_run(path: Path) -> None:
     log.resume([], 2, 20)
     log.say("a checkpoint was passed over")
     log.step(
-        3, samples=30, loss=1.5, lr=0.1, grad_norm=2.0, loss_tokens=9, tokens=100, seconds=2.0,
-        data_seconds=0.1,
+        3, samples=30, loss=1.5, lr=0.1, grad_norm=2.0, loss_tokens=9, data=7, tokens=100,
+        seconds=2.0, data_seconds=0.1,
     )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_metrics_hold_nothing_that_differs_between_runs(tmp_path: Path):
     logs = [MetricsLog(tmp_path / "t.jsonl"), MetricsLog(None)]
     for seconds, log in enumerate(logs, 1):
         log.step(
-            1, samples=2, loss=0.5, lr=0.1, grad_norm=1.0, loss_tokens=3, tokens=4,
+            1, samples=2, loss=0.5, lr=0.1, grad_norm=1.0, loss_tokens=3, data=7, tokens=4,
             seconds=float(seconds), data_seconds=0.0,
         )  # fmt: skip
         log.validation(1, 2, {"docs": 0.25})

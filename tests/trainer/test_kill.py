@@ -1,10 +1,12 @@
 """Kill it anywhere: the rerun ends with the bytes of an undisturbed run."""
 
+import json
 import os
 import random
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,18 +97,49 @@ def test_killed_driver_with_workers(inputs: Inputs, two_workers: Artifact, tmp_p
     """The driver dies once the first checkpoint stands; its rerun goes on from there."""
     store = tmp_path / "store"
     parents = [inputs.tokenizer, inputs.tokens]
-    command = [sys.executable, "-m", "tests.trainer.drive", "pretrain", "2", str(store)]
+    kill_after_a_checkpoint(2, store, parents, 2)
+    assert digest_of(drive("pretrain", 2, store, parents)) == two_workers.manifest.digest
+    assert steps_trained(store).count(1) == 1, "it trained from the start again"
+
+
+def kill_after_a_checkpoint(workers: int, store: Path, parents: list[Artifact], step: int) -> None:
+    """Start a driver and kill it once a checkpoint of ``step`` or later stands."""
+    command = [sys.executable, "-m", "tests.trainer.drive", "pretrain", str(workers), str(store)]
     driver = subprocess.Popen(
         [*command, *(str(p.directory) for p in parents)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not list(store.glob("checkpoint/*/work/state/step-*.json")):
+    while not any(
+        int(path.stem[5:]) >= step for path in store.glob("checkpoint/*/work/state/step-*.json")
+    ):
         assert driver.poll() is None, "the driver ended before a checkpoint"
+        time.sleep(0.05)
     driver.kill()
     driver.wait()
-    assert digest_of(drive("pretrain", 2, store, parents)) == two_workers.manifest.digest
-    assert steps_trained(store).count(1) == 1, "it trained from the start again"
+
+
+def metrics(artifact: Artifact) -> list[dict]:
+    return [json.loads(line) for line in artifact.path("metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_with_three_workers_and_again_with_two(
+    inputs: Inputs, two_workers: Artifact, tmp_path: Path
+):
+    """The number of workers is no part of what is asked: the same run goes on."""
+    store = tmp_path / "store"
+    parents = [inputs.tokenizer, inputs.tokens]
+    kill_after_a_checkpoint(2, store, parents, 2)
+    kill_after_a_checkpoint(3, store, parents, 4)
+    assert digest_of(drive("pretrain", 2, store, parents))
+    (made,) = (Artifact.open(path.parent) for path in store.glob("checkpoint/*/manifest.json"))
+    for line, other in zip(metrics(made), metrics(two_workers), strict=True):
+        assert line["samples"] == other["samples"]
+        if "loss" in line:
+            assert line["data"] == other["data"], "other samples, or in another order"
+            assert line["loss"] == pytest.approx(other["loss"], abs=1e-3)
+    assert len(json.loads(made.path("trainer.json").read_text())["world_sizes"]) >= 2
 
 
 TUNING_PLACES = [*(f"trainer.sft.{place}" for place in PLACES), "unit.render.before_publish"]

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from tests.trainer.inputs import TINY_MODEL, Inputs
+from trainer.bad_steps import TrainingDiverged
 from trainer.checkpoint import CheckpointStore
 from trainer.config import ModelShape, OptimiserConfig
 from trainer.data.rows import Row, collate
-from trainer.loop import LoopPlan, TrainingDiverged, train, validation_losses
+from trainer.loop import LoopPlan, train
 from trainer.losses.cross_entropy import IGNORE
 from trainer.metrics import MetricsLog
 from trainer.models.llama import NextTokenLoss, load_tokenizer, new_model
 from trainer.parallel.plain import PlainStepper
+from trainer.step import validation_losses
 
 VOCABULARY = 400
 

@@ -110,6 +110,17 @@ def test_zero_2_agrees_with_one_plain_process(
     check_agreement(base, run_pretrain(inputs, tmp_path, workers=2, parallel=parallel))
 
 
+@pytest.mark.slow
+def test_training_takes_the_workers_that_there_are(
+    inputs: Inputs, base: Artifact, tmp_path: Path, ray_session: None
+):
+    """One to three workers of a CPU each on two CPUs."""
+    parallel = {"workers": 3, "min_workers": 1, "cpus_per_worker": 0.8, "micro_batch": 2}
+    made = run_pretrain(inputs, tmp_path, workers=3, parallel=parallel)
+    assert json.loads(made.path("trainer.json").read_text())["world_size"] == 2
+    check_agreement(base, made)
+
+
 def test_tuning_lowers_the_loss_on_conversations(base: Artifact, inputs: Inputs, tmp_path: Path):
     tuned = run_sft(base, inputs.conversations, tmp_path, workers=1, epochs=6)
     stats = tuned.manifest.stats

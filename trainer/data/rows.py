@@ -48,13 +48,14 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows stacked for one forward pass, shapes (rows, length) but for the mask."""
+    """Rows laid end to end in one line, for one forward pass; tensors of shape (1, positions)."""
 
     inputs: torch.Tensor
     labels: torch.Tensor
     positions: torch.Tensor
-    attention: torch.Tensor
-    """(rows, 1, length, length) bool: query i may see key j."""
+    """Counted from 0 in every segment."""
+    lengths: list[int]
+    """Of the segments, in order; they fill the line."""
 
     @property
     def loss_tokens(self) -> int:
@@ -72,21 +73,20 @@ def empty_row(length: int) -> Row:
 
 
 def collate(rows: Sequence[Row]) -> Batch:
-    """Stack rows of one length."""
-    segments = torch.from_numpy(np.stack([row.segments for row in rows]))
-    length = segments.shape[1]
-    index = torch.arange(length)
-    starts = torch.ones_like(segments, dtype=torch.bool)
-    starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    segment_start = torch.where(starts, index, 0).cummax(dim=1).values
-    same = segments[:, None, :, None] == segments[:, None, None, :]
-    causal = index[:, None] >= index[None, :]
+    """Lay rows end to end; a segment never goes on in the next row."""
+    lengths = [int(n) for row in rows for n in _segment_lengths(row.segments)]
+    positions = np.concatenate([np.arange(n) for n in lengths])
     return Batch(
-        inputs=torch.from_numpy(np.stack([row.inputs for row in rows])),
-        labels=torch.from_numpy(np.stack([row.labels for row in rows])),
-        positions=index - segment_start,
-        attention=same & causal,
+        inputs=torch.from_numpy(np.concatenate([row.inputs for row in rows]))[None],
+        labels=torch.from_numpy(np.concatenate([row.labels for row in rows]))[None],
+        positions=torch.from_numpy(positions)[None],
+        lengths=lengths,
     )
+
+
+def _segment_lengths(segments: np.ndarray) -> np.ndarray:
+    borders = np.flatnonzero(np.diff(segments)) + 1
+    return np.diff(np.concatenate([[0], borders, [len(segments)]]))
 
 
 def rank_rows(first: int, count: int, rank: int, world_size: int) -> range:

@@ -12,33 +12,64 @@ import torch
 from torch import nn
 
 from serving.tokenizer import STOP_TOKENS
+from trainer.attention import documents
+from trainer.attention.ulysses import SequenceGroup
 from trainer.config import ModelShape
 from trainer.data.rows import Batch
 from trainer.losses.cross_entropy import linear_cross_entropy
+from trainer.models.recompute import apply_recompute
 
 
 class NextTokenLoss(nn.Module):
     """A causal language model whose forward pass is the summed loss of a batch."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(
+        self, model: Any, sequence: SequenceGroup | None = None, recompute: str = "none"
+    ) -> None:
+        """Wrap a transformers model.
+
+        Args:
+            sequence: ranks that share every line; each computes a run of its positions.
+            recompute: ``none``, ``selective`` or ``full``.
+        """
         super().__init__()
         self.model = model
+        self._sequence = sequence
+        documents.register()
+        model.set_attn_implementation(documents.NAME)
+        apply_recompute(model, recompute)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Sum of the next-token losses of a batch, in nats, as an fp32 scalar."""
+        """Sum of the next-token losses of this rank's positions, in nats, as an fp32 scalar."""
+        device = self.model.device
+        inputs, labels, positions = (
+            self._own(x).to(device) for x in (batch.inputs, batch.labels, batch.positions)
+        )
         hidden = self.model.model(
-            input_ids=batch.inputs,
-            attention_mask=batch.attention,
-            position_ids=batch.positions,
+            input_ids=inputs,
+            position_ids=positions,
             use_cache=False,
+            documents=documents.Documents(batch.lengths, self._sequence),
         ).last_hidden_state
         return linear_cross_entropy(
-            hidden.flatten(0, 1), self.model.lm_head.weight, batch.labels.flatten()
+            hidden.flatten(0, 1), self.model.lm_head.weight, labels.flatten()
         )
 
+    def _own(self, line: torch.Tensor) -> torch.Tensor:
+        return line if self._sequence is None else self._sequence.run(line)
 
-def new_model(shape: ModelShape, vocab_size: int, tokenizer: Any, seed: int) -> Any:
-    """A freshly initialised ``LlamaForCausalLM`` in bf16.
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def new_model(
+    shape: ModelShape,
+    vocab_size: int,
+    tokenizer: Any,
+    seed: int,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Any:
+    """A freshly initialised ``LlamaForCausalLM``.
 
     Matrices are normal with deviation 0.02, those that write to the residual stream
     smaller by sqrt(2 * layers), as in GPT-2.
@@ -65,15 +96,15 @@ def new_model(shape: ModelShape, vocab_size: int, tokenizer: Any, seed: int) -> 
         for layer in model.model.layers:
             for matrix in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
                 matrix /= (2 * shape.num_layers) ** 0.5
-    return model.to(torch.bfloat16)
+    return model.to(dtype)
 
 
-def load_model(directory: Path) -> Any:
-    """The model of a checkpoint's ``model/`` folder, in bf16."""
+def load_model(directory: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
+    """The model of a checkpoint's ``model/`` folder."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.bfloat16, use_safetensors=True, local_files_only=True
+        directory, dtype=dtype, use_safetensors=True, local_files_only=True
     )
 
 

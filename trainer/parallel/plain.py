@@ -1,9 +1,9 @@
-"""A step by one process in plain torch: bf16 weights, fp32 master weights.
+"""A step by one process in plain torch: low-precision weights, fp32 master weights.
 
-The reference that the DeepSpeed stepper is tested against.
+The reference that the other steppers are tested against.
 """
 
-from pathlib import Path
+import math
 from typing import Any
 
 import torch
@@ -11,24 +11,34 @@ from torch import nn
 
 from trainer.config import OptimiserConfig
 from trainer.data.rows import Batch
-from trainer.parallel.stepper import make_optimiser
-
-_STATE_FILE = "state.pt"
+from trainer.parallel.fragments import Fragment
+from trainer.parallel.optimiser import (
+    make_optimiser,
+    materialise,
+    set_steps_taken,
+    steps_taken,
+    whole_fragments,
+)
+from trainer.parallel.scaler import LossScale
+from trainer.parallel.stepper import StepResult
 
 
 class PlainStepper:
     """Trains in this process alone, without Ray and without DeepSpeed."""
 
-    rank = 0
-    world_size = 1
+    rank = data_rank = 0
+    world_size = data_ranks = 1
 
-    def __init__(self, module: nn.Module, config: OptimiserConfig) -> None:
+    def __init__(self, module: nn.Module, config: OptimiserConfig, precision: str = "bf16") -> None:
         self._module = module
-        self._low = [p for p in module.parameters() if p.requires_grad]
-        self._master = [nn.Parameter(p.detach().float().clone()) for p in self._low]
-        names = [name for name, p in module.named_parameters() if p.requires_grad]
-        self._optimiser = make_optimiser(list(zip(names, self._master, strict=True)), config)
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        self._names = [name for name, _ in named]
+        self._low = [p for _, p in named]
+        self._master = [_master_of(p) for p in self._low]
+        self._optimiser = make_optimiser(list(zip(self._names, self._master, strict=True)), config)
+        materialise(self._optimiser, self._master)
         self._clip = config.grad_clip
+        self._scale = LossScale.for_precision(precision)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Summed loss of a batch."""
@@ -36,24 +46,35 @@ class PlainStepper:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Accumulate the gradient in fp32."""
-        loss.backward()
+        (loss * self._scale.value).backward()
         for low, master in zip(self._low, self._master, strict=True):
-            if low.grad is None:
+            if low is master or low.grad is None:
                 continue
             if master.grad is None:
-                master.grad = torch.zeros_like(master)
-            master.grad += low.grad
+                master.grad = low.grad.float()
+            else:
+                master.grad += low.grad
             low.grad = None
 
-    def step(self, lr: float) -> float:
-        """Clip, step the fp32 weights, and round them to bf16."""
+    def step(self, lr: float) -> StepResult:
+        """Clip, step the fp32 weights, and round them."""
         for group in self._optimiser.param_groups:
             group["lr"] = lr
-        norm = torch.nn.utils.clip_grad_norm_(self._master, self._clip)
-        self._optimiser.step()
+        grads = [master.grad for master in self._master if master.grad is not None]
+        if self._scale.value != 1.0:
+            torch._foreach_div_(grads, self._scale.value)
+        norm = float(torch.nn.utils.clip_grad_norm_(self._master, self._clip))
+        overflowed = not math.isfinite(norm)
+        if not overflowed:
+            self._optimiser.step()
+            self._round()
+        self.discard()
+        self._scale.update(overflowed)
+        return StepResult(norm, overflowed)
+
+    def discard(self) -> None:
+        """Clear the gradients."""
         self._optimiser.zero_grad(set_to_none=True)
-        self._round()
-        return float(norm)
 
     def train(self, mode: bool) -> None:
         """Switch between training and evaluation."""
@@ -67,25 +88,39 @@ class PlainStepper:
         """The value itself."""
         return value
 
-    def save(self, directory: Path) -> None:
-        """Write the fp32 weights and the optimiser's state."""
-        state = {"master": self._master, "optimiser": self._optimiser.state_dict()}
-        torch.save(state, directory / _STATE_FILE)
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the trained parameters."""
+        return {name: tuple(p.shape) for name, p in zip(self._names, self._low, strict=True)}
 
-    def load(self, directory: Path) -> None:
-        """Read back what ``save`` wrote."""
-        state = torch.load(directory / _STATE_FILE, weights_only=True)
-        with torch.no_grad():
-            for master, saved in zip(self._master, state["master"], strict=True):
-                master.copy_(saved)
-        self._optimiser.load_state_dict(state["optimiser"])
+    def held(self) -> list[Fragment]:
+        """Everything."""
+        return whole_fragments(self._names, list(self._master), self._optimiser)
+
+    def owned(self) -> list[Fragment]:
+        """Everything."""
+        return self.held()
+
+    def scalars(self) -> dict[str, float]:
+        """AdamW's count of steps and the loss scale."""
+        return {"optimiser_steps": steps_taken(self._optimiser), **self._scale.scalars()}
+
+    def loaded(self, scalars: dict[str, float]) -> None:
+        """Restore the counters and round the weights."""
+        set_steps_taken(self._optimiser, scalars["optimiser_steps"])
+        self._scale.restore(scalars)
         self._round()
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The bf16 weights by name."""
+        """The weights by name."""
         return dict(self._module.model.state_dict())  # type: ignore[union-attr]
 
     @torch.no_grad()
     def _round(self) -> None:
         for low, master in zip(self._low, self._master, strict=True):
-            low.copy_(master)
+            if low is not master:
+                low.copy_(master)
+
+
+def _master_of(low: nn.Parameter) -> nn.Parameter:
+    """fp32 copy of a weight, or the weight itself where that is fp32."""
+    return low if low.dtype == torch.float32 else nn.Parameter(low.detach().float().clone())

@@ -1,12 +1,22 @@
 """What the training loop asks of whoever does the step."""
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-from trainer.config import OptimiserConfig
 from trainer.data.rows import Batch
+from trainer.parallel.fragments import Fragment
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of an optimisation step."""
+
+    grad_norm: float
+    """Global L2 norm of the gradient before clipping."""
+    skipped: bool = False
+    """The gradient is not finite: the weights stay, and in fp16 the loss scale is lowered."""
 
 
 class Stepper(Protocol):
@@ -14,17 +24,25 @@ class Stepper(Protocol):
 
     rank: int
     world_size: int
+    data_rank: int
+    """Place among the ranks that train different rows."""
+    data_ranks: int
+    """Ranks that train different rows: the world size over the sequence-parallel size."""
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Summed loss of a batch, with its graph while training."""
+        """Summed loss of this rank's part of a batch, with its graph while training."""
         ...
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of this rank's share of the global loss."""
         ...
 
-    def step(self, lr: float) -> float:
-        """Clip, step, clear the gradients. Returns the gradient's global norm before."""
+    def step(self, lr: float) -> StepResult:
+        """Clip, step, clear the gradients."""
+        ...
+
+    def discard(self) -> None:
+        """Clear the gradients without a step."""
         ...
 
     def train(self, mode: bool) -> None:
@@ -39,25 +57,26 @@ class Stepper(Protocol):
         """Rank 0's value, at every rank; also a barrier."""
         ...
 
-    def save(self, directory: Path) -> None:
-        """Write model and optimiser state; every rank its part."""
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the trained parameters, whole, by name."""
         ...
 
-    def load(self, directory: Path) -> None:
-        """Read back what ``save`` wrote at the same world size."""
+    def held(self) -> list[Fragment]:
+        """Live state on this rank: loading writes into it."""
+        ...
+
+    def owned(self) -> list[Fragment]:
+        """The part of ``held`` that this rank saves: over all ranks, everything once."""
+        ...
+
+    def scalars(self) -> dict[str, float]:
+        """State that is one number, alike on all ranks."""
+        ...
+
+    def loaded(self, scalars: dict[str, float]) -> None:
+        """Take over what was written into ``held``: restore counters, round the weights."""
         ...
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The trained weights by their names in the Hugging Face model, in bf16."""
+        """The trained weights by their names in the Hugging Face model; whole on rank 0."""
         ...
-
-
-def make_optimiser(
-    named: list[tuple[str, torch.nn.Parameter]], config: OptimiserConfig
-) -> torch.optim.AdamW:
-    """AdamW (arXiv:1711.05101) in torch; vectors (norm weights) have no weight decay."""
-    groups = [
-        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=1e-8)

@@ -1,41 +1,51 @@
-"""A step by many processes with DeepSpeed ZeRO (arXiv:1910.02054).
+"""A step by many processes with DeepSpeed ZeRO 1, 2 or 3 (arXiv:1910.02054).
 
-bf16 weights, fp32 master weights and moments sharded over the ranks, gradients summed
-in fp32. Runs on CPUs over gloo; nothing is compiled.
+Low-precision weights; fp32 master weights and moments sharded over the ranks, gradients
+summed in fp32. Runs on CPUs over gloo; nothing is compiled.
 """
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from trainer.config import OptimiserConfig, ParallelConfig
+from trainer.config import OptimiserConfig
 from trainer.data.rows import Batch
-from trainer.parallel.stepper import make_optimiser
+from trainer.parallel import zero_state
+from trainer.parallel.collective import Collective
+from trainer.parallel.fragments import Fragment
+from trainer.parallel.optimiser import make_optimiser, set_steps_taken, steps_taken
+from trainer.parallel.stepper import StepResult
 
-_TAG = "state"
 
-
-class ZeroStepper:
+class ZeroStepper(Collective):
     """One rank of a DeepSpeed engine. Needs torch.distributed initialised."""
 
     def __init__(
         self,
         module: nn.Module,
         optimiser: OptimiserConfig,
-        parallel: ParallelConfig,
+        *,
+        zero_stage: int,
         rows_per_pass: int,
         micro_steps: int,
+        precision: str = "bf16",
     ) -> None:
         """Build the engine; it expects ``micro_steps`` passes of ``rows_per_pass`` a step."""
-        self.rank = dist.get_rank()
-        self.world_size = dist.get_world_size()
+        super().__init__()
+        self.data_rank, self.data_ranks = self.rank, self.world_size
         self._module = module
-        self._engine = _engine(module, optimiser, parallel, rows_per_pass, micro_steps)
+        self._stage = zero_stage
+        self._shapes = {
+            name: tuple(p.shape) for name, p in module.named_parameters() if p.requires_grad
+        }
+        config = _config(zero_stage, rows_per_pass, micro_steps, precision, optimiser.grad_clip)
+        self._engine = _engine(module, optimiser, config)
+        self._zero = self._engine.optimizer
+        zero_state.prepare(self._zero, zero_stage)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Summed loss of a batch."""
@@ -51,52 +61,89 @@ class ZeroStepper:
         if not self._engine.is_gradient_accumulation_boundary():
             self._engine.step()
 
-    def step(self, lr: float) -> float:
+    def step(self, lr: float) -> StepResult:
         """Clip, step the shards, gather the rounded weights."""
-        for group in self._engine.optimizer.param_groups:
+        for group in self._zero.param_groups:
             group["lr"] = lr
+        before = self._engine.skipped_steps
         self._engine.step()
-        return float(self._engine.get_global_grad_norm())
+        skipped = self._engine.skipped_steps > before
+        norm = float("inf") if skipped else float(self._engine.get_global_grad_norm())
+        return StepResult(norm, skipped)
+
+    def discard(self) -> None:
+        """Clear the gradients: take the step, then put the state back.
+
+        DeepSpeed has no way to drop reduced gradients that holds for all its stages.
+        """
+        scalars = self.scalars()
+        before = [fragment.values.clone() for fragment in self.held()]
+        self._engine.step()
+        for fragment, values in zip(self.held(), before, strict=True):
+            fragment.values.copy_(values)
+        self.loaded(scalars)
 
     def train(self, mode: bool) -> None:
         """Switch between training and evaluation."""
         self._engine.train(mode)
 
-    def total(self, values: list[float]) -> list[float]:
-        """Element-wise sum over the ranks."""
-        tensor = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(tensor)
-        return tensor.tolist()
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the trained parameters, whole."""
+        return self._shapes
 
-    def share(self, value: Any) -> Any:
-        """Rank 0's value, at every rank."""
-        box = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+    def held(self) -> list[Fragment]:
+        """The shard of this rank."""
+        return zero_state.fragments(self._zero, self._module, self._stage)
 
-    def save(self, directory: Path) -> None:
-        """Write the engine's checkpoint: weights by rank 0, a shard of the rest by each."""
-        self._engine.save_checkpoint(str(directory), tag=_TAG, save_latest=False)
+    def owned(self) -> list[Fragment]:
+        """The shard of this rank."""
+        return self.held()
 
-    def load(self, directory: Path) -> None:
-        """Read the engine's checkpoint. It is pickled: the caller has checked its hashes."""
-        path, _ = self._engine.load_checkpoint(str(directory), tag=_TAG)
-        if path is None:
-            raise RuntimeError(f"{directory}: DeepSpeed found no checkpoint in it")
+    def scalars(self) -> dict[str, float]:
+        """AdamW's count of steps and the loss scale."""
+        return {
+            "optimiser_steps": steps_taken(self._zero.optimizer),
+            "loss_scale": float(getattr(self._zero, "loss_scale", 1.0)),
+        }
+
+    def loaded(self, scalars: dict[str, float]) -> None:
+        """Restore the counters and round the weights."""
+        set_steps_taken(self._zero.optimizer, scalars["optimiser_steps"])
+        scaler = getattr(self._zero, "loss_scaler", None)
+        if (
+            scaler is not None
+            and getattr(scaler, "dynamic", False)
+            and scalars.get("loss_scale", 1.0) > 1.0
+        ):
+            scaler.cur_scale = scalars["loss_scale"]
+        zero_state.round_weights(self._zero, self._stage)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The bf16 weights by name."""
-        return dict(self._module.model.state_dict())  # type: ignore[union-attr]
+        """The weights by name, whole on rank 0."""
+        if self._stage < 3:
+            return dict(self._module.model.state_dict())  # type: ignore[union-attr]
+        model: Any = self._module.model
+        return zero_state.gathered_weights(model, keep=self.rank == 0)
 
 
-def _engine(
-    module: nn.Module,
-    optimiser: OptimiserConfig,
-    parallel: ParallelConfig,
-    rows_per_pass: int,
-    micro_steps: int,
-) -> Any:
-    os.environ["DS_ACCELERATOR"] = "cpu"
+def _config(
+    stage: int, rows_per_pass: int, micro_steps: int, precision: str, clip: float
+) -> dict[str, Any]:
+    return {
+        "train_micro_batch_size_per_gpu": rows_per_pass,
+        "gradient_accumulation_steps": micro_steps,
+        "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
+        "fp16": {"enabled": precision == "fp16", "initial_scale_power": 16},
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "zero_optimization": {"stage": stage},
+        "zero_allow_untested_optimizer": True,
+        "gradient_clipping": clip,
+    }
+
+
+def _engine(module: nn.Module, optimiser: OptimiserConfig, config: dict[str, Any]) -> Any:
+    if dist.get_backend() == "gloo":
+        os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
     import deepspeed.ops
 
@@ -106,16 +153,6 @@ def _engine(
     deepspeed.ops.__compatible_ops__ = {}
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     engine, *_ = deepspeed.initialize(
-        model=module,
-        optimizer=make_optimiser(named, optimiser),
-        config={
-            "train_micro_batch_size_per_gpu": rows_per_pass,
-            "gradient_accumulation_steps": micro_steps,
-            "bf16": {"enabled": True},
-            "data_types": {"grad_accum_dtype": "fp32"},
-            "zero_optimization": {"stage": parallel.zero_stage},
-            "zero_allow_untested_optimizer": True,
-            "gradient_clipping": optimiser.grad_clip,
-        },
+        model=module, optimizer=make_optimiser(named, optimiser), config=config
     )
     return engine

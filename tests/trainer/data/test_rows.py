@@ -11,7 +11,7 @@ from trainer.losses.cross_entropy import IGNORE
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=3, max_size=3), min_size=1, max_size=3))
-def test_positions_and_attention_follow_the_segments(lengths: list[list[int]]):
+def test_positions_and_documents_follow_the_segments(lengths: list[list[int]]):
     size = max(sum(row) for row in lengths)
     rows = []
     for parts in lengths:
@@ -19,15 +19,18 @@ def test_positions_and_attention_follow_the_segments(lengths: list[list[int]]):
         padded = np.pad(segments, (0, size - len(segments)), constant_values=len(parts))
         rows.append(Row(np.zeros(size, np.int64), np.zeros(size, np.int64), padded))
     batch = collate(rows)
+    assert batch.inputs.shape == batch.labels.shape == batch.positions.shape
+    document = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
     for r, row in enumerate(rows):
         start = 0
         for i in range(size):
             if i and row.segments[i] != row.segments[i - 1]:
                 start = i
-            assert batch.positions[r, i] == i - start
-            for j in range(size):
-                sees = j <= i and row.segments[i] == row.segments[j]
-                assert bool(batch.attention[r, 0, i, j]) == sees
+            assert batch.positions[0, r * size + i] == i - start
+            for q, other in enumerate(rows):
+                for j in range(size):
+                    same = q == r and row.segments[i] == other.segments[j]
+                    assert same == (document[r * size + i] == document[q * size + j])
 
 
 @given(st.integers(0, 50), st.integers(1, 40), st.integers(1, 7), st.integers(1, 5))

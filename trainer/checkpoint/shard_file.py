@@ -1,0 +1,98 @@
+"""A rank's part of a checkpoint: a safetensors file, hashed while it is written."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from blake3 import blake3
+from safetensors import safe_open
+
+from trainer.parallel.fragments import Fragment, parse_key
+
+_CHUNK_BYTES = 8 << 20
+
+
+def write_shard(path: Path, fragments: list[Fragment]) -> tuple[int, str]:
+    """Write fragments in one pass and flush them to the disk.
+
+    safetensors' own writer copies every tensor and would need a second pass for the
+    hash; the format is a length, a JSON header and the bytes
+    (https://github.com/huggingface/safetensors, "Format").
+
+    Returns:
+        Bytes and blake3 of the file.
+    """
+    header, offset = {}, 0
+    for fragment in fragments:
+        size = fragment.values.numel() * 4
+        header[fragment.key] = {
+            "dtype": "F32",
+            "shape": [fragment.values.numel()],
+            "data_offsets": [offset, offset + size],
+        }
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    checksum, written = blake3(), 0
+    with open(path, "wb", buffering=0) as file:
+        for chunk in _chunks(text, fragments):
+            checksum.update(chunk)
+            written += len(chunk)
+            while chunk:
+                chunk = chunk[file.write(chunk) :]
+        os.fsync(file.fileno())
+    return written, checksum.hexdigest()
+
+
+def _chunks(header: bytes, fragments: list[Fragment]) -> Iterator[memoryview]:
+    yield memoryview(len(header).to_bytes(8, "little") + header)
+    for fragment in fragments:
+        assert fragment.values.dtype == torch.float32
+        raw = memoryview(fragment.values.contiguous().view(torch.uint8).numpy().data)
+        for start in range(0, len(raw), _CHUNK_BYTES):
+            yield raw[start : start + _CHUNK_BYTES]
+
+
+class ShardReader:
+    """Reads runs of elements from the shard files of a checkpoint, whoever wrote them."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        """Read the headers; the elements are read when they are asked for."""
+        self._index: dict[tuple[str, str], list[tuple[int, int, Path, str]]] = {}
+        for path in paths:
+            with safe_open(path, "pt") as file:
+                for key in file.keys():  # noqa: SIM118  (it is no dict)
+                    kind, parameter, start = parse_key(key)
+                    (size,) = file.get_slice(key).get_shape()
+                    runs = self._index.setdefault((kind, parameter), [])
+                    runs.append((start, start + size, path, key))
+        for runs in self._index.values():
+            runs.sort()
+
+    def fill(self, fragments: list[Fragment]) -> None:
+        """Copy the saved elements into live fragments.
+
+        Raises:
+            KeyError: an element of a fragment is in no file; names the parameter.
+        """
+        wanted: dict[Path, list[tuple[str, slice, torch.Tensor]]] = {}
+        for fragment in fragments:
+            reached = fragment.start
+            for start, stop, path, key in self._index.get((fragment.kind, fragment.parameter), []):
+                first, last = max(start, fragment.start), min(stop, fragment.stop)
+                if last <= first:
+                    continue
+                if first > reached:
+                    break
+                target = fragment.values[first - fragment.start : last - fragment.start]
+                piece = (key, slice(first - start, last - start), target)
+                wanted.setdefault(path, []).append(piece)
+                reached = max(reached, last)
+            if reached < fragment.stop:
+                raise KeyError(f"{fragment.kind} of {fragment.parameter} from element {reached}")
+        for path, pieces in wanted.items():
+            with safe_open(path, "pt") as file:
+                for key, run, target in pieces:
+                    target.copy_(file.get_slice(key)[run])

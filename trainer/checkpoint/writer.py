@@ -1,0 +1,106 @@
+"""Writes a rank's snapshot in a thread of its own while training goes on."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from clusters.failpoints import failpoint
+from clusters.files import publish
+from trainer.checkpoint.shard_file import write_shard
+from trainer.parallel.fragments import Fragment
+
+_POLL_SECONDS = 0.02
+_NICE = 10
+
+
+class Snapshot:
+    """Copies of fragments in memory that is used again: fresh pages cost more than the copy."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, torch.Tensor] = {}
+
+    def take(self, fragments: list[Fragment]) -> list[Fragment]:
+        """Copy the live values; they may change afterwards."""
+        copies = []
+        for fragment in fragments:
+            buffer = self._buffers.get(fragment.key)
+            if buffer is None or buffer.numel() != fragment.values.numel():
+                buffer = torch.empty(fragment.values.numel(), dtype=torch.float32)
+                self._buffers[fragment.key] = buffer
+            buffer.copy_(fragment.values)
+            copies.append(Fragment(fragment.kind, fragment.parameter, fragment.start, buffer))
+        return copies
+
+
+class BackgroundTask:
+    """One thing at a time in a thread that leaves the processor to whoever wants it."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self.error = ""
+        """Why the last task failed; empty while none has."""
+
+    def start(self, task: Callable[[], None]) -> None:
+        """Run ``task``; the one before must have been waited for."""
+        self._thread = threading.Thread(
+            target=self._run, args=(task,), name="checkpoint", daemon=True
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return once nothing runs."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self, task: Callable[[], None]) -> None:
+        # Linux gives each thread a niceness of its own.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            task()
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+
+
+def write_part(
+    directory: Path, rank: int, ranks: int, fragments: list[Fragment], prefix: str
+) -> None:
+    """Write a rank's shard and say so in ``part-RANK.json``, also when it fails."""
+    name = f"rank-{rank:05d}-of-{ranks:05d}.safetensors"
+    part = directory / _part_name(rank)
+    try:
+        size, checksum = write_shard(directory / name, fragments)
+        failpoint(f"{prefix}.in_save")
+    except OSError as error:
+        message = f"{directory / name}: {error.strerror or error}"
+        publish(part, json.dumps({"error": message}))
+        raise
+    publish(part, json.dumps({"file": name, "bytes": size, "blake3": checksum}))
+
+
+def gather_parts(directory: Path, ranks: int) -> dict[str, tuple[int, str]]:
+    """Wait until every rank has written its part; their files, (bytes, blake3).
+
+    Raises:
+        OSError: a rank could not write.
+    """
+    files = {}
+    for rank in range(ranks):
+        path = directory / _part_name(rank)
+        while not path.exists():
+            time.sleep(_POLL_SECONDS)
+        part = json.loads(path.read_text(encoding="utf-8"))
+        if "error" in part:
+            raise OSError(part["error"])
+        files[part["file"]] = (int(part["bytes"]), str(part["blake3"]))
+        path.unlink()
+    return files
+
+
+def _part_name(rank: int) -> str:
+    return f"part-{rank:05d}.json"

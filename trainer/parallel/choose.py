@@ -1,0 +1,57 @@
+"""Which stepper a config asks for, on the ranks that are there."""
+
+from typing import Any
+
+from trainer.config import TrainConfig
+from trainer.data.rows import micro_steps
+from trainer.parallel.stepper import Stepper
+
+
+def make_stepper(config: TrainConfig, model: Any) -> Stepper:
+    """The stepper for this process.
+
+    One process without torch.distributed trains plainly; else ZeRO 0 and sharding inside
+    groups are ours, ZeRO 1 to 3 DeepSpeed's.
+    """
+    import torch.distributed as dist
+
+    from trainer.models.llama import NextTokenLoss
+
+    parallel = config.parallel
+    if not dist.is_initialized():
+        from trainer.parallel.plain import PlainStepper
+
+        module = NextTokenLoss(model, recompute=parallel.recompute)
+        return PlainStepper(module, config.optimiser, config.precision)
+    from trainer.attention.ulysses import SequenceGroup
+
+    sequence = SequenceGroup.make(parallel.sequence_parallel)
+    module = NextTokenLoss(model, sequence, parallel.recompute)
+    stepper = _sharded(config, module, dist.get_world_size())
+    stepper.data_rank = stepper.rank // parallel.sequence_parallel
+    stepper.data_ranks = stepper.world_size // parallel.sequence_parallel
+    return stepper
+
+
+def _sharded(config: TrainConfig, module: Any, ranks: int) -> Stepper:
+    parallel = config.parallel
+    if parallel.zero_stage == 0 or parallel.shard_group is not None:
+        from trainer.parallel.hierarchical import HierarchicalStepper
+
+        return HierarchicalStepper(
+            module,
+            config.optimiser,
+            shard_group=parallel.shard_group or 1,
+            precision=config.precision,
+        )
+    from trainer.parallel.zero import ZeroStepper
+
+    rows = config.rows_per_pass(ranks // parallel.sequence_parallel)
+    return ZeroStepper(
+        module,
+        config.optimiser,
+        zero_stage=parallel.zero_stage,
+        rows_per_pass=rows,
+        micro_steps=micro_steps(config.batch, ranks // parallel.sequence_parallel, rows),
+        precision=config.precision,
+    )
