@@ -7,11 +7,13 @@ import typer
 
 from clusters.stage_verbs import add_stage_verb
 from trainer.plan.cli import add_plan
+from trainer.trace_cli import add_trace
 
 app = typer.Typer(no_args_is_help=True, help="Token store and conversations to checkpoints.")
 add_stage_verb(app, "pretrain", "trainer.pretrain", "Train a model from a token store.")
 add_stage_verb(app, "sft", "trainer.sft", "Tune a model on conversations.")
 add_plan(app)
+add_trace(app)
 
 
 @app.callback()

@@ -177,6 +177,15 @@ class TrainConfig(StageConfig):
         return self
 
 
+class MixtureSegment(StageConfig):
+    """Weights of the domains from a sample on."""
+
+    from_sample: int = Field(ge=0)
+    """First sample that these weights hold for; the first segment starts at 0."""
+    weights: dict[str, int]
+    """Domain of the token store -> whole-number weight; those not named are left out."""
+
+
 class PretrainConfig(TrainConfig):
     """Config of ``trainer.pretrain``."""
 
@@ -187,6 +196,14 @@ class PretrainConfig(TrainConfig):
     """Optimisation steps."""
     validation_rows: int = Field(default=8, gt=0)
     """Rows per domain that validation loss is taken on."""
+    mixture: list[MixtureSegment] = Field(default_factory=list)
+    """Which domains the samples come from, and how that changes in mid-run; by default all
+    in proportion to their size."""
+
+    @property
+    def schedule(self) -> list[tuple[int, dict[str, int]]] | None:
+        """``mixture`` as the token store's sampler takes it."""
+        return [(part.from_sample, part.weights) for part in self.mixture] or None
 
     @model_validator(mode="after")
     def _rows_fit(self) -> "PretrainConfig":

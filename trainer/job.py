@@ -10,6 +10,7 @@ from clusters.artifact import ArtifactWriter
 from clusters.config import identity
 from trainer.checkpoint import METRICS_NAME, CheckpointStore, Policy
 from trainer.config import CheckpointConfig, TrainConfig
+from trainer.cursor import Ranges
 from trainer.data.rows import RowSource
 from trainer.loop import LoopPlan, train
 from trainer.metrics import MetricsLog
@@ -93,10 +94,10 @@ def run_rank(job: Job, leaving: Callable[[], bool] = lambda: False) -> None:
     checkpoints = CheckpointStore(
         job.out.state_dir, prefix=job.prefix, policy=_policy(config.checkpoint)
     )
-    train(plan, prepared.source, stepper, checkpoints, log, leaving)
+    skipped = train(plan, prepared.source, stepper, checkpoints, log, leaving)
     weights = stepper.weights()
     if stepper.rank == 0:
-        _write(job, prepared, plan, checkpoints.world_sizes, weights, log)
+        _write(job, prepared, plan, checkpoints.world_sizes, skipped, weights, log)
         log.finished()
     stepper.share(None)
 
@@ -128,6 +129,7 @@ def _write(
     prepared: Prepared,
     plan: LoopPlan,
     world_sizes: list[tuple[int, int]],
+    skipped: Ranges,
     weights: dict[str, Any],
     log: MetricsLog,
 ) -> None:
@@ -151,6 +153,7 @@ def _write(
         "in": prepared.counts,
         "world_size": world_sizes[-1][1],
         "world_sizes": world_sizes,
+        "skipped": skipped,
         "parameters": sum(p.numel() for p in prepared.model.parameters()),
         "seed": job.seed,
         "config": identity(config),

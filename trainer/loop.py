@@ -56,19 +56,24 @@ def train(
     checkpoints: CheckpointStore,
     log: MetricsLog,
     leaving: Callable[[], bool] = lambda: False,
-) -> None:
+) -> Ranges:
     """Train to the end, from the newest checkpoint if there is one.
 
     Args:
         leaving: asked by all ranks after each step; true when a node is about to go, so
             that a checkpoint is due at once.
 
+    Returns:
+        The ranges of samples that were left out.
+
     Raises:
         TrainingDiverged: a bad step, and the policy is to stop.
         CheckpointError: checkpoints are there but none can be resumed from, or one
             cannot be written.
     """
-    _Training(plan, source, stepper, checkpoints, log).run(leaving)
+    training = _Training(plan, source, stepper, checkpoints, log)
+    training.run(leaving)
+    return training.cursor.skipped
 
 
 class _Training:

@@ -41,6 +41,7 @@ class Pretraining:
             sequence_length=self.config.sequence_length,
             seed=self.seed,
             validation_rows=self.config.validation_rows,
+            schedule=self.config.schedule,
         )
         vocabulary = train.meta.vocab_size
         dtype = DTYPES[self.config.precision]
@@ -70,11 +71,26 @@ def run(context: StageContext) -> dict[str, Any]:
     tokens = context.input("tokens").path("tokens")
     tokenizer = context.input("tokenizer").path("tokenizer")
     check_store(tokens / TRAIN, tokenizer, context.config.sequence_length)
+    check_mixture(tokens / TRAIN, context.config, context.seed)
     objective = Pretraining(context.config, context.seed, tokens, tokenizer)
     return run_job(
         Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl"),
         context.progress,
     )
+
+
+def check_mixture(root: Path, config: PretrainConfig, seed: int) -> None:
+    """Refuse a mixture that the store cannot serve.
+
+    Raises:
+        ConfigError: names the segment and the domains that there are.
+    """
+    from corpus.token_store import Sampler, TokenStore
+
+    try:
+        Sampler(TokenStore.open(root), config.sequence_length, seed, config.schedule)
+    except ValueError as error:
+        raise ConfigError(f"mixture: {error}") from None
 
 
 def check_store(root: Path, tokenizer: Path, row_length: int, role: str = "tokens") -> None:

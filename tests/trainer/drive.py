@@ -1,9 +1,11 @@
 """A driver to be killed: runs one training stage and prints its digest.
 
-``python -m tests.trainer.drive STAGE WORKERS STORE INPUT_DIRECTORY...``
+``python -m tests.trainer.drive STAGE WORKERS STORE INPUT_DIRECTORY...``; pretraining takes
+``INKSTONE_TEST_STEPS`` steps where that is set.
 """
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -17,7 +19,8 @@ def main(stage: str, workers: int, store: Path, inputs: list[Artifact]) -> None:
     with ray if workers > 1 else contextlib.nullcontext():
         if stage == "pretrain":
             tokenizer, tokens = inputs
-            made = run_pretrain(Inputs(tokenizer, tokens, tokens), store, workers=workers)
+            steps = {"steps": int(os.environ.get("INKSTONE_TEST_STEPS", "8"))}
+            made = run_pretrain(Inputs(tokenizer, tokens, tokens), store, workers=workers, **steps)
         else:
             base, conversations, *replay = inputs
             made = run_sft(

@@ -1,5 +1,6 @@
 """Kill it anywhere: the rerun ends with the bytes of an undisturbed run."""
 
+import contextlib
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import pytest
 
 from clusters.artifact import Artifact
 from clusters.failpoints import VARIABLE
-from tests.trainer.inputs import Inputs, run_sft
+from tests.trainer.inputs import Inputs, run_pretrain, run_sft
 
 PLACES = ["before_save", "in_save", "after_save", "mid_step"]
 DRIVER_PLACES = [
@@ -97,26 +98,33 @@ def test_killed_driver_with_workers(inputs: Inputs, two_workers: Artifact, tmp_p
     """The driver dies once the first checkpoint stands; its rerun goes on from there."""
     store = tmp_path / "store"
     parents = [inputs.tokenizer, inputs.tokens]
-    kill_after_a_checkpoint(2, store, parents, 2)
+    kill_after_a_checkpoint(2, store, parents)
     assert digest_of(drive("pretrain", 2, store, parents)) == two_workers.manifest.digest
     assert steps_trained(store).count(1) == 1, "it trained from the start again"
 
 
-def kill_after_a_checkpoint(workers: int, store: Path, parents: list[Artifact], step: int) -> None:
-    """Start a driver and kill it once a checkpoint of ``step`` or later stands."""
+def kill_after_a_checkpoint(workers: int, store: Path, parents: list[Artifact]) -> None:
+    """Start a driver and kill it once a checkpoint by so many workers stands."""
     command = [sys.executable, "-m", "tests.trainer.drive", "pretrain", str(workers), str(store)]
     driver = subprocess.Popen(
         [*command, *(str(p.directory) for p in parents)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not any(
-        int(path.stem[5:]) >= step for path in store.glob("checkpoint/*/work/state/step-*.json")
-    ):
+    while workers not in saved_by(store):
         assert driver.poll() is None, "the driver ended before a checkpoint"
-        time.sleep(0.05)
+        time.sleep(0.02)
     driver.kill()
     driver.wait()
+
+
+def saved_by(store: Path) -> set[int]:
+    """How many workers wrote the checkpoints that stand."""
+    found = set()
+    for path in store.glob("checkpoint/*/work/state/step-*.json"):
+        with contextlib.suppress(OSError):  # pruned meanwhile
+            found.add(json.loads(path.read_text())["world_sizes"][-1][1])
+    return found
 
 
 def metrics(artifact: Artifact) -> list[dict]:
@@ -125,21 +133,24 @@ def metrics(artifact: Artifact) -> list[dict]:
 
 @pytest.mark.slow
 def test_killed_and_run_again_with_three_workers_and_again_with_two(
-    inputs: Inputs, two_workers: Artifact, tmp_path: Path
+    inputs: Inputs, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The number of workers is no part of what is asked: the same run goes on."""
+    monkeypatch.setenv("INKSTONE_TEST_STEPS", "60")
+    undisturbed = run_pretrain(inputs, tmp_path / "undisturbed", workers=2, steps=60)
     store = tmp_path / "store"
     parents = [inputs.tokenizer, inputs.tokens]
-    kill_after_a_checkpoint(2, store, parents, 2)
-    kill_after_a_checkpoint(3, store, parents, 4)
+    kill_after_a_checkpoint(2, store, parents)
+    kill_after_a_checkpoint(3, store, parents)
     assert digest_of(drive("pretrain", 2, store, parents))
     (made,) = (Artifact.open(path.parent) for path in store.glob("checkpoint/*/manifest.json"))
-    for line, other in zip(metrics(made), metrics(two_workers), strict=True):
+    for line, other in zip(metrics(made), metrics(undisturbed), strict=True):
         assert line["samples"] == other["samples"]
         if "loss" in line:
             assert line["data"] == other["data"], "other samples, or in another order"
             assert line["loss"] == pytest.approx(other["loss"], abs=1e-3)
-    assert len(json.loads(made.path("trainer.json").read_text())["world_sizes"]) >= 2
+    sizes = [ranks for _, ranks in json.loads(made.path("trainer.json").read_text())["world_sizes"]]
+    assert sizes == [2, 3, 2]
 
 
 TUNING_PLACES = [*(f"trainer.sft.{place}" for place in PLACES), "unit.render.before_publish"]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from corpus.token_store import Sampler, TokenStore
+from corpus.token_store import Sample, Sampler, TokenStore
+from corpus.token_store.mixture import Schedule
 from trainer.data.rows import Row
 from trainer.losses.cross_entropy import IGNORE
 
@@ -18,6 +19,7 @@ class TokenRows:
         sequence_length: int,
         seed: int,
         validation_rows: int,
+        schedule: Schedule | None = None,
     ) -> None:
         """Open the row source.
 
@@ -25,16 +27,24 @@ class TokenRows:
             train: store whose sample order ``(seed, sequence_length)`` is trained on.
             validation: store that the validation loss is taken on; None for no such loss.
             validation_rows: rows per domain of ``validation``, spread evenly over it.
+            schedule: weights of the domains; by default in proportion to their size.
+
+        Raises:
+            ValueError: the schedule does not fit the store.
         """
         self.row_length = sequence_length
-        self._sampler = Sampler(train, sequence_length, seed)
+        self._sampler = Sampler(train, sequence_length, seed, schedule)
         self._validation = validation
         self._validation_rows = validation_rows
 
     def row(self, k: int) -> Row:
         """Sample ``k`` of the store's order."""
-        sample = self._sampler.sample(k)
+        sample = self.sample(k)
         return document_row(sample.tokens, sample.cu_seqlens)
+
+    def sample(self, k: int) -> Sample:
+        """Sample ``k`` as the store knows it: place, documents and tokens."""
+        return self._sampler.sample(k)
 
     def validation(self) -> dict[str, list[Row]]:
         """Domain -> evenly spaced windows; domains without a whole window are left out."""

@@ -1,0 +1,66 @@
+"""From a step back to its documents, and mixtures that change in mid-run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from clusters.artifact import Artifact
+from clusters.config import ConfigError
+from corpus.token_store import TokenStore
+from tests.trainer.inputs import Inputs, run_pretrain
+from trainer.cli import app
+from trainer.trace import trace
+
+
+@pytest.fixture(scope="module")
+def mixed(inputs: Inputs) -> Artifact:
+    """Docs for the first twenty samples, then docstrings; some samples left out."""
+    mixture = [
+        {"from_sample": 0, "weights": {"docs": 1}},
+        {"from_sample": 20, "weights": {"docstrings": 1}},
+    ]
+    store = inputs.tokens.directory.parent.parent
+    return run_pretrain(inputs, store, workers=1, mixture=mixture, skip_samples=[[7, 4]])
+
+
+def test_a_step_is_traced_to_its_documents(inputs: Inputs, mixed: Artifact):
+    found = trace(mixed.directory, 2)
+    assert found.proved
+    assert found.samples == [5, 6, 11, 12, 13]
+    store = TokenStore.open(inputs.tokens.path("tokens") / "train")
+    uids = set(np.concatenate(store._uids).tolist())
+    assert {document.uid for document in found.documents} <= uids
+    assert {document.domain for document in found.documents} == {"docs"}
+    assert sum(document.tokens for document in found.documents) == 5 * 48
+
+
+def test_the_mixture_changes_at_its_sample(mixed: Artifact):
+    domains = [{d.domain for d in trace(mixed.directory, step).documents} for step in range(1, 9)]
+    assert domains == [{"docs"}] * 3 + [{"docs", "docstrings"}] + [{"docstrings"}] * 4
+
+
+def test_the_verb(mixed: Artifact):
+    arguments = ["trace", str(mixed.directory), "--step", "3"]
+    shown = CliRunner().invoke(app, arguments)
+    assert "the checksum of its rows agrees" in " ".join(shown.output.split())
+    values = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
+    assert values["step"] == 3
+    assert values["documents"]
+
+
+def test_what_cannot_be_traced_says_so(mixed: Artifact, inputs: Inputs, tmp_path: Path):
+    with pytest.raises(ConfigError, match="steps 1 to 8"):
+        trace(mixed.directory, 9)
+    with pytest.raises(ConfigError, match=r"only trainer\.pretrain can be traced"):
+        trace(inputs.tokens.directory, 1)
+    with pytest.raises(ConfigError, match="no finished checkpoint"):
+        trace(tmp_path, 1)
+
+
+def test_a_mixture_of_unknown_domains_stops_before_anything_starts(inputs: Inputs, tmp_path: Path):
+    mixture = [{"from_sample": 0, "weights": {"novels": 1}}]
+    with pytest.raises(ConfigError, match=r"mixture: .*no domain 'novels'; there are: docs"):
+        run_pretrain(inputs, tmp_path, workers=1, mixture=mixture)

@@ -1,0 +1,171 @@
+"""Which documents a training step was taken on, proved by the step's own checksum."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clusters.artifact import Artifact, artifact_directory
+from clusters.config import ConfigError
+from clusters.stage import StageError
+from contracts.documents import TRAIN
+from contracts.manifest import MANIFEST_NAME
+from trainer.config import PretrainConfig
+
+_RUN_NAME = "run.json"
+_STAGE = "trainer.pretrain"
+
+
+@dataclass(frozen=True)
+class TracedDocument:
+    """A document of a step; what the corpus says of it is null where there is no corpus."""
+
+    uid: int
+    tokens: int
+    """Of it among the step's inputs."""
+    domain: str
+    samples: list[int]
+    about: dict[str, Any] | None
+    """Its row in the corpus without the text: id, url, source, language, scores."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A step, and what it was taken on."""
+
+    step: int
+    samples: list[int]
+    loss: float
+    grad_norm: float
+    proved: bool
+    """The token store's samples have the checksum that training noted."""
+    documents: list[TracedDocument]
+    corpus: dict[str, Any] | None
+    """Fingerprint of the corpus and the config whose rules kept its documents."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def trace(path: Path, step: int) -> Trace:
+    """Trace a step of a pretraining run.
+
+    Args:
+        path: a checkpoint artifact, ``runs/NAME/STAGE``, or ``runs/NAME``.
+        step: 1-based, as in ``metrics.jsonl``.
+
+    Raises:
+        ConfigError: no pretraining there, or no such step.
+    """
+    made = _checkpoint(path)
+    line, samples = _samples_of(made, step)
+    config = PretrainConfig.model_validate(made.manifest.config["config"])
+    tokens = _parent(made, "tokens")
+    found, checksum = _documents(tokens, config, made.manifest.config["seed"], samples)
+    corpus = _parent(tokens, "corpus") if _has_parent(tokens, "corpus") else None
+    about = _rows(corpus, [d.uid for d in found]) if corpus else {}
+    return Trace(
+        step=step,
+        samples=samples,
+        loss=line["loss"],
+        grad_norm=line["grad_norm"],
+        proved=checksum == line["data"],
+        documents=[TracedDocument(**{**vars(d), "about": about.get(d.uid)}) for d in found],
+        corpus=_origin(corpus) if corpus else None,
+    )
+
+
+def _origin(corpus: Artifact) -> dict[str, Any]:
+    manifest = corpus.manifest
+    return {"fingerprint": manifest.fingerprint, "stage": manifest.stage, **manifest.config}
+
+
+def _checkpoint(path: Path) -> Artifact:
+    if (path / _RUN_NAME).is_file():
+        stages = json.loads((path / _RUN_NAME).read_text(encoding="utf-8"))["stages"]
+        names = [name for name, stage in stages.items() if stage["stage"] == _STAGE]
+        if len(names) != 1:
+            raise ConfigError(
+                f"{path}: {len(names)} stages of kind {_STAGE}; name one, as {path}/STAGE"
+            )
+        path = path / names[0]
+    folders = (path, path.resolve().parent)  # runs/NAME/STAGE links to the data files
+    if not any((folder / MANIFEST_NAME).is_file() for folder in folders):
+        raise ConfigError(f"{path}: no finished checkpoint; give runs/NAME or runs/NAME/STAGE")
+    made = Artifact.open(path)
+    if made.manifest.stage != _STAGE:
+        raise ConfigError(f"{path}: made by {made.manifest.stage}; only {_STAGE} can be traced")
+    return made
+
+
+def _samples_of(made: Artifact, step: int) -> tuple[dict[str, Any], list[int]]:
+    """The step's line in the metrics, and the samples between the cursors around it."""
+    text = made.path("metrics.jsonl").read_text(encoding="utf-8")
+    lines = [entry for entry in map(json.loads, text.splitlines()) if "loss" in entry]
+    by_step = {line["step"]: line for line in lines}
+    if step not in by_step:
+        raise ConfigError(f"--step {step}: the run has steps 1 to {len(lines)}")
+    first = by_step[step - 1]["samples"] if step > 1 else 0
+    ranges = json.loads(made.path("trainer.json").read_text(encoding="utf-8"))["skipped"]
+    left_out = {k for start, count in ranges for k in range(start, start + count)}
+    samples = [k for k in range(first, by_step[step]["samples"]) if k not in left_out]
+    return by_step[step], samples
+
+
+def _documents(
+    tokens: Artifact, config: PretrainConfig, seed: int, samples: list[int]
+) -> tuple[list[TracedDocument], int]:
+    """The documents of the samples, most tokens first, and the checksum of the rows."""
+    from corpus.token_store import TokenStore
+    from trainer.data.tokens import TokenRows
+    from trainer.step import checksum_of
+
+    rows = TokenRows(
+        TokenStore.open(tokens.path("tokens") / TRAIN),
+        None,
+        sequence_length=config.sequence_length,
+        seed=seed,
+        validation_rows=1,
+        schedule=config.schedule,
+    )
+    counts: Counter[tuple[int, str]] = Counter()
+    seen: dict[tuple[int, str], list[int]] = {}
+    for k in samples:
+        sample = rows.sample(k)
+        lengths = (sample.cu_seqlens[1:] - sample.cu_seqlens[:-1]).tolist()
+        for uid, length in zip(sample.uids.tolist(), lengths, strict=True):
+            key = (uid, sample.location.domain)
+            counts[key] += length
+            seen.setdefault(key, []).append(k)
+    found = [
+        TracedDocument(uid, count, domain, sorted(set(seen[uid, domain])), None)
+        for (uid, domain), count in counts.most_common()
+    ]
+    return found, checksum_of(samples, [rows.row(k) for k in samples])
+
+
+def _rows(corpus: Artifact, uids: list[int]) -> dict[int, dict[str, Any]]:
+    """What the corpus says of documents: their rows without the text, by uid."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found: dict[int, dict[str, Any]] = {}
+    for path in corpus.files("documents/"):
+        columns = [name for name in pq.read_schema(path).names if name != "text"]
+        table = pq.read_table(path, columns=columns, filters=pc.field("uid").isin(uids))
+        found.update({row["uid"]: row for row in table.to_pylist()})
+    return found
+
+
+def _has_parent(artifact: Artifact, role: str) -> bool:
+    return any(parent.role == role for parent in artifact.manifest.parents)
+
+
+def _parent(artifact: Artifact, role: str) -> Artifact:
+    parents = [p for p in artifact.manifest.parents if p.role == role]
+    if not parents:
+        raise StageError(f"{artifact.directory}: its manifest names no parent {role!r}")
+    store = artifact.directory.parent.parent
+    return Artifact.open(artifact_directory(store, parents[0].kind, parents[0].fingerprint))
