@@ -147,13 +147,6 @@ class CheckpointStore:
         """Records of published checkpoints, newest first."""
         return sorted(self.root.glob("step-*.json"), reverse=True)
 
-    def forget_after(self, step: int) -> None:
-        """Remove checkpoints later than ``step``: the run goes another way from there."""
-        for path in self.records():
-            if _step_of(path) > step:
-                path.unlink(missing_ok=True)
-        self._sweep()
-
     def _note_world_size(self, step: int, ranks: int) -> None:
         if not self.world_sizes or self.world_sizes[-1][1] != ranks:
             self.world_sizes.append((step, ranks))

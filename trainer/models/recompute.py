@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
-_KEPT = ("mm", "addmm", "bmm", "scaled_dot_product", "flash_attn", "varlen_attn")
+_PRODUCTS = ("mm", "addmm", "bmm")
+_ATTENTION = ("scaled_dot_product", "flash_attn", "varlen_attn")
 """Operators whose results are costly to make and are kept by ``selective``."""
 
 
@@ -26,11 +27,8 @@ def apply_recompute(model: Any, how: str) -> None:
 
 
 def _policy(context: Any, operator: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    name = operator.name().removeprefix("aten::") if _is_operator(operator) else ""
-    if any(part in name for part in _KEPT if len(part) > 5) or name.split(".")[0] in _KEPT:
-        return CheckpointPolicy.MUST_SAVE
+    if isinstance(operator, torch._ops.OpOverload):
+        name = operator.name().removeprefix("aten::").split(".")[0]
+        if name in _PRODUCTS or any(part in name for part in _ATTENTION):
+            return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE
-
-
-def _is_operator(operator: Any) -> bool:
-    return isinstance(operator, torch._ops.OpOverload)
