@@ -1,7 +1,7 @@
 """A driver to be killed: runs one training stage and prints its digest.
 
 ``python -m tests.trainer.drive STAGE WORKERS STORE INPUT_DIRECTORY...``; pretraining takes
-``INKSTONE_TEST_STEPS`` steps where that is set.
+``INKSTONE_TEST_STEPS`` steps in ``INKSTONE_TEST_PRECISION`` where these are set.
 """
 
 import contextlib
@@ -19,8 +19,12 @@ def main(stage: str, workers: int, store: Path, inputs: list[Artifact]) -> None:
     with ray if workers > 1 else contextlib.nullcontext():
         if stage == "pretrain":
             tokenizer, tokens = inputs
-            steps = {"steps": int(os.environ.get("INKSTONE_TEST_STEPS", "8"))}
-            made = run_pretrain(Inputs(tokenizer, tokens, tokens), store, workers=workers, **steps)
+            changes = {
+                "steps": int(os.environ.get("INKSTONE_TEST_STEPS", "8")),
+                "precision": os.environ.get("INKSTONE_TEST_PRECISION", "bf16"),
+            }
+            given = Inputs(tokenizer, tokens, tokens)
+            made = run_pretrain(given, store, workers=workers, **changes)
         else:
             base, conversations, *replay = inputs
             made = run_sft(

@@ -136,8 +136,11 @@ def test_killed_and_run_again_with_three_workers_and_again_with_two(
     inputs: Inputs, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The number of workers is no part of what is asked: the same run goes on."""
-    monkeypatch.setenv("INKSTONE_TEST_STEPS", "60")
-    undisturbed = run_pretrain(inputs, tmp_path / "undisturbed", workers=2, steps=60)
+    monkeypatch.setenv("INKSTONE_TEST_STEPS", "24")
+    monkeypatch.setenv("INKSTONE_TEST_PRECISION", "fp32")
+    undisturbed = run_pretrain(
+        inputs, tmp_path / "undisturbed", workers=2, steps=24, precision="fp32"
+    )
     store = tmp_path / "store"
     parents = [inputs.tokenizer, inputs.tokens]
     kill_after_a_checkpoint(2, store, parents)
@@ -148,7 +151,7 @@ def test_killed_and_run_again_with_three_workers_and_again_with_two(
         assert line["samples"] == other["samples"]
         if "loss" in line:
             assert line["data"] == other["data"], "other samples, or in another order"
-            assert line["loss"] == pytest.approx(other["loss"], rel=1e-3)
+            assert line["loss"] == pytest.approx(other["loss"], abs=1e-3)
     sizes = [ranks for _, ranks in json.loads(made.path("trainer.json").read_text())["world_sizes"]]
     assert sizes == [2, 3, 2]
 
