@@ -136,10 +136,10 @@ def test_killed_and_run_again_with_three_workers_and_again_with_two(
     inputs: Inputs, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The number of workers is no part of what is asked: the same run goes on."""
-    monkeypatch.setenv("INKSTONE_TEST_STEPS", "24")
+    monkeypatch.setenv("INKSTONE_TEST_STEPS", "60")
     monkeypatch.setenv("INKSTONE_TEST_PRECISION", "fp32")
     undisturbed = run_pretrain(
-        inputs, tmp_path / "undisturbed", workers=2, steps=24, precision="fp32"
+        inputs, tmp_path / "undisturbed", workers=2, steps=60, precision="fp32"
     )
     store = tmp_path / "store"
     parents = [inputs.tokenizer, inputs.tokens]
