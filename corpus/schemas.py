@@ -34,19 +34,26 @@ DECISIONS = pa.schema(
 """One row per candidate, in its shard's order; an empty ``stage`` means it is kept."""
 
 
-def candidates(num_hashes: int) -> pa.Schema:
-    """Documents that passed the rules, with what dedup needs to know of them."""
+CANDIDATES = pa.schema(
+    [
+        pa.field("uid", pa.uint64()),
+        pa.field("id", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("bytes", pa.int64()),
+        pa.field("lang", pa.string()),
+        pa.field("lang_score", pa.float32()),
+        pa.field("prose", pa.float32()),
+    ]
+)
+"""Documents that passed the rules."""
+
+
+def sketches(num_hashes: int) -> pa.Schema:
+    """What dedup needs to know of every candidate, in its shard's order."""
     return pa.schema(
         [
-            pa.field("uid", pa.uint64()),
-            pa.field("id", pa.string()),
-            pa.field("url", pa.string()),
-            pa.field("source", pa.string()),
-            pa.field("text", pa.string()),
-            pa.field("bytes", pa.int64()),
-            pa.field("lang", pa.string()),
-            pa.field("lang_score", pa.float32()),
-            pa.field("prose", pa.float32()),
             pa.field("content", pa.binary(CONTENT_BYTES)),
             pa.field("signature", pa.binary(4 * num_hashes)),
             pa.field("paragraphs", pa.list_(pa.uint64())),

@@ -1,7 +1,6 @@
 """Step ``read``: one shard's records through extraction, language and rules to candidates."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,43 +8,32 @@ import numpy as np
 from clusters.units import Unit
 from contracts.documents import REJECTED, document_uid
 from corpus.config import BuildConfig
-from corpus.dedup.exact import content_hash, words_of
-from corpus.dedup.minhash import MinHasher
-from corpus.dedup.paragraphs import long_paragraphs
 from corpus.language import identify
 from corpus.ledger import PASSED, UNKNOWN_LANGUAGE, Tally
 from corpus.normalise import normalise
 from corpus.quality.prose import prose_share
 from corpus.rules.judge import judge
-from corpus.schemas import NEGATIVES, candidates
+from corpus.schemas import CANDIDATES, NEGATIVES
 from corpus.sources.plan import read_shard
 from corpus.sources.record import BadRecord, Record, Shard
-from corpus.tables import BATCH_ROWS, TableWriter
+from corpus.tables import TableWriter
+from corpus.workspace import CANDIDATES_NAME
 
-CANDIDATES_NAME = "candidates.parquet"
 REJECTED_NAME = "rejected.parquet"
 NEGATIVES_NAME = "negatives.parquet"
 
 
 def read(unit: Unit, shard: Shard, config: BuildConfig) -> None:
     """Read one shard; writes candidates, rejects and examples, fills the unit's tally."""
-    dedup = config.dedup
-    schema = candidates(dedup.bands * dedup.rows)
     with (
-        TableWriter(unit.scratch(CANDIDATES_NAME), schema) as kept,
+        TableWriter(unit.scratch(CANDIDATES_NAME), CANDIDATES) as kept,
         TableWriter(unit.scratch(REJECTED_NAME), REJECTED) as rejected,
         TableWriter(unit.scratch(NEGATIVES_NAME), NEGATIVES) as negatives,
     ):
         reader = _Reader(config, kept, rejected, negatives)
         for record in read_shard(config, shard):
             reader.take(record)
-        reader.flush()
     unit.stats["tally"] = reader.tally.rows()
-
-
-@lru_cache(maxsize=1)
-def _hasher(num_hashes: int, ngram: int) -> MinHasher:
-    return MinHasher(num_hashes, ngram)
 
 
 @dataclass
@@ -76,7 +64,6 @@ class _Reader:
         self.rejected = rejected
         self.negatives = negatives
         self.tally = Tally()
-        self._waiting: list[tuple[dict[str, Any], list[str]]] = []
 
     def take(self, record: Record | BadRecord) -> None:
         """Judge one record."""
@@ -86,27 +73,7 @@ class _Reader:
         except _Rejected as why:
             self._reject(uid, record, why)
             return
-        words = words_of(row["text"])
-        paragraphs = long_paragraphs(row["text"], self.config.split.min_paragraph_chars)
-        row |= {
-            "uid": uid,
-            "content": content_hash(words),
-            "prose": prose_share(row["text"]),
-            "paragraphs": list(paragraphs),
-            "paragraph_bytes": list(paragraphs.values()),
-        }
-        self._waiting.append((row, words))
-        if len(self._waiting) >= BATCH_ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Sign and write the documents that wait."""
-        dedup = self.config.dedup
-        hasher = _hasher(dedup.bands * dedup.rows, dedup.ngram)
-        signatures = hasher.signatures([words for _, words in self._waiting])
-        for (row, _), signature in zip(self._waiting, signatures, strict=True):
-            self.kept.add(row | {"signature": signature.astype("<u4").tobytes()})
-        self._waiting = []
+        self.kept.add(row | {"uid": uid, "prose": prose_share(row["text"])})
 
     def _judge(self, record: Record | BadRecord) -> dict[str, Any]:
         if isinstance(record, BadRecord):

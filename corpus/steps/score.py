@@ -14,8 +14,7 @@ from corpus.quality import model
 from corpus.quality.features import classifier_text
 from corpus.schemas import SCORES
 from corpus.tables import BATCH_ROWS, write_table
-
-SCORES_NAME = "scores.parquet"
+from corpus.workspace import SCORES_NAME
 
 
 @lru_cache(maxsize=1)
