@@ -27,8 +27,11 @@ class Locations:
 
     @classmethod
     def joined(cls, domains: list[str], pieces: Sequence[tuple["Locations", slice]]) -> "Locations":
-        """Slices of several, one after another."""
+        """Slices of several, one after another; views where there is but one."""
         names = ("k", "domain", "epoch", "window", "shard", "start")
+        if len(pieces) == 1:
+            whole, piece = pieces[0]
+            return cls(domains, *(getattr(whole, name)[piece] for name in names))
         empty = np.empty(0, dtype=np.int64)
         columns = (
             np.concatenate([empty, *(getattr(whole, name)[piece] for whole, piece in pieces)])

@@ -12,7 +12,7 @@ import numpy as np
 
 from contracts.manifest import canonical_json
 from corpus.token_store.batch import Batch, Locations
-from corpus.token_store.domains import Domain, domain_of
+from corpus.token_store.domains import domain_of
 from corpus.token_store.gather import Gather
 from corpus.token_store.mixture import Mixture, Schedule, proportional_weights
 from corpus.token_store.permutation import Permutation, permute
@@ -178,7 +178,8 @@ class Sampler:
             k += len(range(inside, until, world)) * world
         locations = Locations.joined(self.store.domains, [(p[0], p[2]) for p in pieces])
         rows = [whole[piece] for _, whole, piece in pieces]
-        tokens = self._gather.take(np.concatenate([np.empty(0, np.int64), *rows]))
+        joined = rows[0] if len(rows) == 1 else np.concatenate([np.empty(0, np.int64), *rows])
+        tokens = self._gather.take(joined)
         return Batch(self.store, locations, tokens)
 
     def _plan(self, block: int) -> tuple[Locations, np.ndarray]:
