@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from corpus.config import FilesSource
+from corpus.sources.config import FilesSource
 from corpus.sources.keys import ContentKeys
 from corpus.sources.record import BadRecord, Record
 

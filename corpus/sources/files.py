@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clusters.config import ConfigError
 from contracts.manifest import ExternalInput, hash_file
-from corpus.config import FilesSource
+from corpus.sources.config import FilesSource
 from corpus.sources.record import ShardFile
 
 ENDINGS = {

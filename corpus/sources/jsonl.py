@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import zstandard
 
-from corpus.config import FilesSource
+from corpus.sources.config import FilesSource
 from corpus.sources.fields import record_of
 from corpus.sources.keys import ContentKeys
 from corpus.sources.record import BadRecord, Record, ShardFile

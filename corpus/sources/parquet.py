@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.config import FilesSource
+from corpus.sources.config import FilesSource
 from corpus.sources.fields import record_of
 from corpus.sources.keys import ContentKeys
 from corpus.sources.record import BadRecord, Record, ShardFile

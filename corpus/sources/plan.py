@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from contracts.manifest import ExternalInput
-from corpus.config import BuildConfig, PythonDocsSource
+from corpus.config import BuildConfig
 from corpus.sources import files, python_docs
+from corpus.sources.config import PythonDocsSource
 from corpus.sources.jsonl import read_jsonl
 from corpus.sources.parquet import read_parquet
 from corpus.sources.record import BadRecord, Record, Shard, ShardFile

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from corpus.config import FilesSource
 from corpus.extract.markup import readable
+from corpus.sources.config import FilesSource
 from corpus.sources.record import BadRecord, Record, ShardFile
 
 

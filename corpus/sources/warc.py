@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
-from corpus.config import FilesSource
+from corpus.sources.config import FilesSource
 from corpus.sources.keys import ContentKeys
 from corpus.sources.record import BadRecord, Record, ShardFile
 
