@@ -3,11 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.manifest import canonical_json, hash_bytes
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BATCH_ROWS = 256
+BATCH_BYTES = 1 << 20
+"""Text of one batch of ``text_batches``; a longer document is a batch of its own."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,29 @@ def read_rows(
                 for row in batch.to_pylist():
                     if split is None or row["split"] == split:
                         yield row
+
+
+def text_batches(
+    part: Path, columns: Sequence[str], max_bytes: int = BATCH_BYTES
+) -> Iterator["pa.RecordBatch"]:
+    """A part's rows with ``columns`` and ``text``, cut so that no batch holds much text.
+
+    Row order is kept. A batch has at least one row and, past the first, at most
+    ``max_bytes`` of text.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(part) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=[*columns, "text"]):
+            ends = np.cumsum(pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False))
+            start, before = 0, 0
+            while start < len(ends):
+                fits = int(np.searchsorted(ends, before + max_bytes, side="right"))
+                end = max(start + 1, fits)
+                yield batch.slice(start, end - start)
+                start, before = end, ends[end - 1]
 
 
 def sources(parts: Sequence[Path]) -> list[str]:

@@ -18,16 +18,25 @@ STAGES = [
         name="corpus.tokenizer",
         config=tokenizer.TokenizerConfig,
         output="tokenizer",
+        version=2,
         run=tokenizer.run,
-        inputs={"corpus": Input(("corpus",))},
+        inputs={
+            "corpus": Input(("corpus",)),
+            "selection": Input(("selection",), optional=True),
+        },
         needs_ray=False,
     ),
     Stage(
         name="corpus.tokens",
         config=tokens.TokensConfig,
         output="tokens",
+        version=2,
         run=tokens.run,
-        inputs={"corpus": Input(("corpus",)), "tokenizer": Input(("tokenizer",))},
+        inputs={
+            "corpus": Input(("corpus",)),
+            "tokenizer": Input(("tokenizer",)),
+            "selection": Input(("selection",), optional=True),
+        },
         requires=tokens.requirements,
     ),
     Stage(
