@@ -5,6 +5,7 @@ from pydantic import Field
 from clusters.config import StageConfig, execution
 from corpus.rules.config import RulesConfig
 from corpus.sources.config import PYTHON_DOCS, FilesSource, PythonDocsSource, SourceConfig
+from corpus.value.config import ValueConfig
 
 __all__ = [
     "PYTHON_DOCS",
@@ -101,6 +102,8 @@ class BuildConfig(StageConfig):
     """Held-out documents."""
     quality: QualityConfig = QualityConfig()
     """Learned filter."""
+    value: ValueConfig = ValueConfig()
+    """Score columns."""
     max_bad_share: float = Field(default=0.2, ge=0, le=1)
     """The stage stops where more than this share of the records cannot be read."""
     max_document_bytes: int = Field(default=4 << 20, gt=0)

@@ -4,6 +4,7 @@ from typing import Any
 
 from corpus.errors import CorpusError
 from corpus.ledger import Ledger, QualityReport, SplitReport, Tally, kept
+from corpus.value.report import ClassifierReport
 
 
 def merged(stats: list[dict[str, Any]]) -> Tally:
@@ -41,7 +42,9 @@ def losses(tally: Tally, most: int = 5) -> str:
     return ", ".join(f"{reason}: {count}" for count, reason in found) or "no record was found"
 
 
-def build_ledger(tally: Tally, report: QualityReport, split: SplitReport | None = None) -> Ledger:
+def build_ledger(
+    tally: Tally, reports: list[ClassifierReport], split: SplitReport | None = None
+) -> Ledger:
     """The ledger of a finished build.
 
     Raises:
@@ -56,11 +59,21 @@ def build_ledger(tally: Tally, report: QualityReport, split: SplitReport | None 
     return Ledger(
         steps=tally.steps(),
         kept=documents,
-        quality=report,
+        quality=_quality(reports),
+        classifiers=reports,
         split=split,
         bad_records=bad,
         bad_share=bad / max(entered, 1),
     )
+
+
+def _quality(reports: list[ClassifierReport]) -> QualityReport:
+    """The report of the classifier ``quality`` in its older, shorter shape."""
+    found = next((report for report in reports if report.name == "quality"), None)
+    if found is None:
+        return QualityReport(skipped="no classifier is named quality")
+    shared = set(QualityReport.model_fields) & set(ClassifierReport.model_fields)
+    return QualityReport(**found.model_dump(include=shared))
 
 
 def stats_of_ledger(ledger: Ledger) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from corpus.value.report import ClassifierReport
+
 LEDGER_NAME = "ledger.json"
 STEPS = ("read", "normalise", "language", "rules", "identity", "dedup", "quality")
 UNKNOWN_LANGUAGE = "und"
@@ -102,6 +104,8 @@ class Ledger(_Shape):
     """In the order of ``STEPS``: the funnel."""
     kept: Kept
     quality: QualityReport
+    classifiers: list[ClassifierReport] = []
+    """In the config's order."""
     split: SplitReport | None = None
     """Null where it was not measured."""
     bad_records: int

@@ -4,11 +4,16 @@ import pyarrow as pa
 
 from corpus.dedup.exact import CONTENT_BYTES
 
-NEGATIVES = pa.schema([pa.field("uid", pa.uint64()), pa.field("text", pa.string())])
-"""Starts of records that a rule rejected: examples for the quality classifier."""
-
-SCORES = pa.schema([pa.field("quality", pa.float32())])
-"""One row per candidate, in its shard's order."""
+NEGATIVES = pa.schema(
+    [
+        pa.field("uid", pa.uint64()),
+        pa.field("rule", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("lang", pa.string()),
+        pa.field("text", pa.string()),
+    ]
+)
+"""Starts of records that a rule rejected: examples for classifiers that name the rule."""
 
 CLUSTERS = pa.schema(
     [

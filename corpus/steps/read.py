@@ -11,12 +11,12 @@ from corpus.config import BuildConfig
 from corpus.language import identify
 from corpus.ledger import PASSED, UNKNOWN_LANGUAGE, Tally
 from corpus.normalise import normalise
-from corpus.quality.prose import prose_share
 from corpus.rules.judge import judge
 from corpus.schemas import CANDIDATES, NEGATIVES
 from corpus.sources.plan import read_shard
 from corpus.sources.record import BadRecord, Record, Shard
 from corpus.tables import TableWriter
+from corpus.value.prose import prose_share
 from corpus.workspace import CANDIDATES_NAME
 
 REJECTED_NAME = "rejected.parquet"
@@ -47,6 +47,7 @@ class _Rejected(Exception):
     score: float | None = None
     detail: str = ""
     example: str | None = None
+    rule: str | None = None
 
 
 class _Reader:
@@ -131,10 +132,16 @@ class _Reader:
         if verdict is None:
             return
         rule, rejection = verdict
-        quality = self.config.quality
-        example = text[: quality.max_chars] if rule in quality.negative_rules else None
+        value = self.config.value
+        example = text[: value.max_chars] if rule in value.negative_rules else None
         raise _Rejected(
-            "rules", f"{rule}.{rejection.reason}", language, size, rejection.value, example=example
+            "rules",
+            f"{rule}.{rejection.reason}",
+            language,
+            size,
+            rejection.value,
+            example=example,
+            rule=rule,
         )
 
     def _pass(self, step: str, record: Record, language: str, size: int) -> None:
@@ -153,7 +160,15 @@ class _Reader:
             }
         )
         if why.example is not None:
-            self.negatives.add({"uid": uid, "text": why.example})
+            self.negatives.add(
+                {
+                    "uid": uid,
+                    "rule": why.rule,
+                    "source": record.source,
+                    "lang": why.language,
+                    "text": why.example,
+                }
+            )
 
 
 def _clean(text: str) -> str:

@@ -66,7 +66,21 @@ def config(folder: Path, **more: Any) -> BuildConfig:
     """A config that exercises every step on so little text."""
     values: dict[str, Any] = {
         "sources": [{"path": str(folder), "format": "jsonl", "source": "made"}],
-        "quality": {"min_examples": 10, "dim": 4, "buckets": 1000, "min_score": 0.02},
+        "value": {
+            "classifiers": [
+                {
+                    "name": "quality",
+                    "min_examples": 10,
+                    "dim": 4,
+                    "buckets": 1000,
+                    "positives": [{"pool": "random", "min_prose_share": 0.5}],
+                    "negatives": [
+                        {"rejected_by": ["gopher_quality", "gopher_repetition"]},
+                        {"debris": True},
+                    ],
+                }
+            ]
+        },
         "rules": {"gopher_repetition": {"enabled": False}},
         "split": {"validation_share": 0.2},
         "language": {"min_score": 0.01},

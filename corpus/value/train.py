@@ -1,15 +1,15 @@
-"""The training process: ``python -m corpus.quality.train EXAMPLES MODEL CONFIG_JSON``."""
+"""The training process: ``python -m corpus.value.train EXAMPLES MODEL CONFIG_JSON``."""
 
 import sys
 
-from corpus.config import QualityConfig
+from corpus.value.config import FastTextConfig
 
 
 def main(examples: str, model: str, config_json: str) -> None:
     """Train with one thread and save the model."""
     import fasttext
 
-    config = QualityConfig.model_validate_json(config_json)
+    config = FastTextConfig.model_validate_json(config_json)
     trained = fasttext.train_supervised(
         input=examples,
         lr=config.learning_rate,
@@ -17,7 +17,7 @@ def main(examples: str, model: str, config_json: str) -> None:
         epoch=config.epochs,
         wordNgrams=config.word_ngrams,
         bucket=config.buckets,
-        minCount=2,
+        minCount=config.min_count,
         loss="softmax",
         thread=1,
         verbose=0,
