@@ -1,7 +1,6 @@
 """Reads the documents of a corpus artifact, a column and a batch at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,6 @@ if TYPE_CHECKING:
 BATCH_ROWS = 256
 BATCH_BYTES = 1 << 20
 """Text of one batch of ``text_batches``; a longer document is a batch of its own."""
-
-
-@dataclass(frozen=True)
-class DocumentSample:
-    """Documents chosen from a corpus."""
-
-    uids: frozenset[int]
-    bytes: int
-    """Of their texts, in UTF-8."""
 
 
 def read_rows(
@@ -78,32 +68,6 @@ def sources(parts: Sequence[Path]) -> list[str]:
         table = pq.read_table(part, columns=["source"])
         found.update(pc.unique(table["source"]).to_pylist())
     return sorted(found)
-
-
-def sample_documents(
-    parts: Sequence[Path], split: str, max_bytes: int, seed: int
-) -> DocumentSample:
-    """Choose documents of a split, by hash of seed and uid, until ``max_bytes`` is reached.
-
-    The choice does not depend on how the corpus is cut into parts.
-    """
-    sizes = {
-        row["uid"]: len(row["text"].encode()) for row in read_rows(parts, ["uid", "text"], split)
-    }
-    chosen, total = [], 0
-    for uid in sorted(sizes, key=lambda uid: order_key(seed, uid)):
-        if total >= max_bytes:
-            break
-        chosen.append(uid)
-        total += sizes[uid]
-    return DocumentSample(frozenset(chosen), total)
-
-
-def read_texts(parts: Sequence[Path], uids: frozenset[int]) -> Iterator[str]:
-    """Texts of the documents with these uids, in file and row order."""
-    for row in read_rows(parts, ["uid", "text"]):
-        if row["uid"] in uids:
-            yield row["text"]
 
 
 def order_key(seed: int, *parts: int | str) -> str:

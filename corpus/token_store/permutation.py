@@ -21,8 +21,8 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def _mix_many(value: np.ndarray) -> np.ndarray:
-    """``_mix`` of every element, u64; arithmetic of u64 arrays wraps as the mask does."""
+def mix(value: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser of every element, u64: as ``_mix``, since u64 arrays wrap."""
     value = value ^ (value >> _U30)
     value *= _MULTIPLY_1
     value ^= value >> _U27
@@ -65,9 +65,9 @@ def _once_many(bits: int, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
     high, low = values >> low_bits, values & low_mask
     for number in range(ROUNDS):
         if number % 2:
-            high ^= _mix_many(low ^ keys[:, number]) & high_mask
+            high ^= mix(low ^ keys[:, number]) & high_mask
         else:
-            low ^= _mix_many(high ^ keys[:, number]) & low_mask
+            low ^= mix(high ^ keys[:, number]) & low_mask
     return high << low_bits | low
 
 
