@@ -149,9 +149,8 @@ def test_chinese_is_never_merged_with_what_stands_beside_it() -> None:
     from tokenizers import Regex, pre_tokenizers
 
     split = pre_tokenizers.Split(Regex(pieces("multilingual", 1)), behavior="isolated")
-    found = [
-        piece for piece, _ in split.pre_tokenize_str("看GPT模型(很好)，是 吗it's नमस्ते カーナビ12")
-    ]
+    text = "看GPT模型(很好)，是 吗it's नमस्ते カーナビ12"  # noqa: RUF001
+    found = [piece for piece, _ in split.pre_tokenize_str(text)]
     assert found == [
         "看", "GPT", "模型", "(", "很好", ")，", "是", " ", "吗", "it", "'s", " नमस्ते",  # noqa: RUF001
         " ", "カーナビ", "1", "2",
