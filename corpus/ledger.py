@@ -144,9 +144,10 @@ class Tally:
 
     def steps(self) -> list[StepCount]:
         """The funnel, in the order of ``STEPS``."""
-        return [self._step(name) for name in STEPS]
+        return [self.step(name) for name in STEPS]
 
-    def _step(self, name: str) -> StepCount:
+    def step(self, name: str) -> StepCount:
+        """One step of the funnel."""
         rows = [row for row in self.rows() if row[0] == name]
         return StepCount(
             name=name,

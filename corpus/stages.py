@@ -3,6 +3,8 @@
 from clusters.stage import Input, Stage
 from corpus import build, config, tokenizer, tokens
 from corpus.enrich import questions
+from corpus.select import config as select_config
+from corpus.select import run as select
 
 STAGES = [
     Stage(
@@ -38,6 +40,17 @@ STAGES = [
             "selection": Input(("selection",), optional=True),
         },
         requires=tokens.requirements,
+    ),
+    Stage(
+        name="corpus.select",
+        config=select_config.SelectConfig,
+        output="selection",
+        run=select.run,
+        inputs={
+            "corpus": Input(("corpus",)),
+            "recalled": Input(("selection",), many=True, optional=True),
+        },
+        requires=select.requirements,
     ),
     Stage(
         name="corpus.questions",
