@@ -1,5 +1,6 @@
 """Verbs about corpora; the front door offers them as ``inkstone corpus VERB``."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,15 @@ app = typer.Typer(no_args_is_help=True, help="Raw text to documents and tokens."
 add_stage_verb(app, "build", "corpus.build", "Clean raw text to documents.")
 add_stage_verb(app, "tokenizer", "corpus.tokenizer", "Train a tokenizer.")
 add_stage_verb(app, "tokens", "corpus.tokens", "Turn documents into a token store.")
+
+
+class ExportFormat(StrEnum):
+    """What ``export`` writes."""
+
+    MEGATRON = "megatron"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -36,3 +46,34 @@ def why(
     from corpus.show import print_fates
 
     print_fates(key, path, json)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="runs/NAME/STAGE or an artifact directory.")],
+    out: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    form: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="megatron (of tokens), jsonl or parquet (of a corpus)."),
+    ],
+    split: Annotated[str | None, typer.Option(help="Only train or only validation.")] = None,
+    selection: Annotated[
+        Path | None, typer.Option(help="Only what this artifact of corpus.select chose.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write documents or tokens in a format that other programs read."""
+    from corpus.show import print_export
+
+    print_export(path, out, form.value, split, selection, json)
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="runs/NAME/STAGE or a corpus artifact.")],
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("report.html"),
+) -> None:
+    """Write a corpus' report as one HTML page that needs no network."""
+    from corpus.report.page import write_report
+
+    print(write_report(path, out))

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clusters.artifact import Artifact, ArtifactError
+from corpus.export import Format, export
 from corpus.ledger import LEDGER_NAME, Amount, Ledger, read_ledger
 from corpus.lookup import Fate, find
 
@@ -55,6 +56,23 @@ def print_fates(key: str, path: Path, as_json: bool) -> None:
             "ids are case-sensitive, and a source that was never read leaves no trace"
         )
     _print([fate.model_dump() for fate in fates], [_fate(fate) for fate in fates], as_json)
+
+
+def print_export(
+    path: Path, out: Path, form: Format, split: str | None, selection: Path | None, as_json: bool
+) -> None:
+    """Export an artifact and print what was written.
+
+    Raises:
+        ArtifactError: see ``corpus.export.export``.
+    """
+    written = export(path, out, form, split, selection)
+    table = Table(title=f"written to {out}", show_header=False)
+    for name, value in written.items():
+        table.add_row(
+            name, f"{value:,}" if isinstance(value, int) else f"{value['tokens']:,} tokens"
+        )
+    _print(written, [table], as_json)
 
 
 def _print(value: Any, tables: list[Table], as_json: bool) -> None:
