@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from clusters.config import StageConfig, execution
+from corpus.dedup.config import DedupConfig, LinesConfig, SplitConfig
 from corpus.rules.config import RulesConfig
 from corpus.sources.config import PYTHON_DOCS, FilesSource, PythonDocsSource, SourceConfig
 from corpus.value.config import ValueConfig
@@ -13,6 +14,7 @@ __all__ = [
     "DedupConfig",
     "FilesSource",
     "LanguageConfig",
+    "LinesConfig",
     "PythonDocsSource",
     "QualityConfig",
     "SourceConfig",
@@ -29,31 +31,6 @@ class LanguageConfig(StageConfig):
     """Lowest probability the identifier must give a kept language."""
     max_chars: int = Field(default=2000, ge=100)
     """The identifier reads this many characters of a document."""
-
-
-class DedupConfig(StageConfig):
-    """Exact and MinHash-LSH near duplicates."""
-
-    ngram: int = Field(default=5, ge=1)
-    """Words in a shingle."""
-    bands: int = Field(default=14, ge=1)
-    """LSH bands; two documents are near duplicates where one whole band agrees."""
-    rows: int = Field(default=8, ge=1)
-    """Hashes in a band. 14 x 8 is what FineWeb uses (arXiv:2406.17557)."""
-
-
-class SplitConfig(StageConfig):
-    """Which documents are held out."""
-
-    validation_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of groups that go to ``validation``."""
-    min_paragraph_chars: int = Field(default=100, ge=1)
-    """Shorter paragraphs are not looked at: anybody may write them."""
-    max_containment: float = Field(default=0.1, ge=0, le=1)
-    """Two documents are of one group, so of one split, where more than this share of the
-    smaller one's bytes is long paragraphs that stand in the other; 1 links none."""
-    max_paragraph_clusters: int = Field(default=20, ge=1)
-    """A paragraph that stands in more clusters than this is boilerplate and links none."""
 
 
 class QualityConfig(StageConfig):
@@ -96,6 +73,8 @@ class BuildConfig(StageConfig):
     """Language identification."""
     rules: RulesConfig = RulesConfig()
     """Heuristic filters."""
+    lines: LinesConfig = LinesConfig()
+    """Lines and paragraphs repeated across the corpus."""
     dedup: DedupConfig = DedupConfig()
     """Duplicates."""
     split: SplitConfig = SplitConfig()

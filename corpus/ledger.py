@@ -13,7 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from corpus.value.report import ClassifierReport
 
 LEDGER_NAME = "ledger.json"
-STEPS = ("read", "normalise", "language", "rules", "identity", "dedup", "quality")
+STEPS = (
+    "read",
+    "normalise",
+    "language",
+    "rules",
+    "safety",
+    "decontaminate",
+    "lines",
+    "identity",
+    "dedup",
+)
 UNKNOWN_LANGUAGE = "und"
 PASSED = ""
 

@@ -1,28 +1,32 @@
 """Stage ``corpus.build``: the steps in order, over Ray, each unit published on its own.
 
-read -> sketch (per shard) -> cluster -> train -> score (per shard) -> select -> write (per shard).
+read -> (lines) -> sketch -> clusters -> classifiers -> survivors -> write. Each works on shards,
+or on partitions of a shuffle; nothing in the driver grows with the number of documents.
 """
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clusters.stage import StageContext
 from clusters.units import Unit
 from corpus.config import BuildConfig
+from corpus.dedup.index import parts_of
+from corpus.dedup.sketches import Sketches
 from corpus.errors import CorpusError
+from corpus.exchange import EARLIER, SHARDS, Flow, MemoryFlow
+from corpus.exchange.units import UnitFlow
 from corpus.funnel import build_ledger, check_bad_share, losses, merged, stats_of_ledger
-from corpus.leakage import measure
 from corpus.ledger import LEDGER_NAME, SplitReport, Tally
+from corpus.memory import line as memory_line
 from corpus.sources.plan import plan_shards
 from corpus.sources.record import Shard
-from corpus.steps import classifiers, cluster, read, select, sketch, write
+from corpus.steps import classifiers, cluster, lines, read, sketch, survivors, write
 from corpus.steps.shell import Shell
-from corpus.tables import write_table
-from corpus.unit_map import stats_of
+from corpus.unit_map import workers_of
 from corpus.workspace import Workspace
 
 _LIVE_CHECK_RECORDS = 1000
@@ -32,7 +36,7 @@ def build(context: StageContext) -> dict[str, Any]:
     """Run the stage; returns the funnel's totals as stats.
 
     Raises:
-        CorpusError: nothing to keep, or too many bad records.
+        CorpusError: nothing to keep, too many bad records, or two records of one uid.
     """
     return _Build(context).run()
 
@@ -46,17 +50,19 @@ class _Build:
         self.shards = {shard.name: shard for shard in plan_shards(self.config)}
         self.shell = Shell(context, list(self.shards))
         self.work = self.shell.work
+        self.sketches = Sketches(self.work, self.config.dedup.bands, self.config.dedup.rows)
+        self.earlier = parts_of(context.inputs.get("earlier", []), self.config.dedup)
 
     def run(self) -> dict[str, Any]:
         """All steps, then the ledger."""
-        tallies = self._read()
-        self.shell.each_shard("sketch", _sketch_unit, {"work": self.work, "config": self.config})
-        self.shell.once("cluster", self._cluster)
-        report = classifiers.score_candidates(self.shell)
-        self.shell.once("select", self._select)
-        tallies += self.shell.each_shard("write", _write_unit, {"work": self.work})
-        split = SplitReport.model_validate(stats_of(self.shell.units, "select/all")["split"])
-        ledger = build_ledger(merged(tallies), report, split)
+        self.context.progress.say(memory_line(self.config, workers_of(self.config.workers)))
+        tallies = self._read() + self._lines()
+        partitions = self._sketch()
+        groups = self._cluster(partitions)
+        reports = classifiers.score_candidates(self.shell)
+        split = self._survivors(partitions, groups)
+        tallies += self._write()
+        ledger = build_ledger(merged(tallies), reports, split)
         path = self.context.out.path(LEDGER_NAME)
         path.write_text(ledger.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return stats_of_ledger(ledger)
@@ -84,43 +90,86 @@ class _Build:
             f"({passed.bytes / 1e6:.1f} MB)"
         )
 
-    def _cluster(self, unit: Unit) -> None:
-        table = self.work.candidates(["uid", "id", "source", "bytes"])
-        paths = self.work.of_shards("sketch", sketch.SKETCHES_NAME)
-        sketches = pa.concat_tables([pq.read_table(path) for path in paths])
-        for name in sketches.column_names:
-            table = table.append_column(name, sketches[name])
-        self._write_slices(unit, cluster.cluster(table, self.config, self.context.seed))
+    def _lines(self) -> list[dict[str, Any]]:
+        """Repeated lines; later steps then read the texts without them."""
+        config = self.config.lines
+        if not config.enabled:
+            return []
+        size = sum(self._read_bytes(name) for name in self.work.shards)
+        count = lines.partitions_for(size, config, self.config.dedup.partition_bytes)
+        if self.config.dedup.partitions is not None:
+            count = self.config.dedup.partitions
+        flow = UnitFlow(self.shell, {SHARDS: self.work.shards, EARLIER: []}, count)
+        tallies = lines.drop_repeated(flow, self.work, config)
+        self.work.texts_of = lines.STEP
+        return tallies
 
-    def _clusters(self) -> pa.Table:
-        return pa.concat_tables([pq.read_table(self.work.clusters(s)) for s in self.work.shards])
+    def _read_bytes(self, shard: str) -> int:
+        """UTF-8 bytes of a shard's candidates, from the file's own metadata, about."""
+        metadata = pq.read_metadata(self.work.candidates_file(shard))
+        return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
 
-    def _select(self, unit: Unit) -> None:
-        found = [path for shard in self.work.shards if (path := self.work.scores(shard))]
-        scores = (
-            pa.concat_tables(map(pq.read_table, found))["quality"].to_numpy() if found else None
+    def _sketch(self) -> int:
+        """Sketches of all shards; the partitions of the shuffles that follow."""
+        arguments = {"work": self.work, "config": self.config}
+        stats = self.shell.each_shard("sketch", _sketch_unit, arguments)
+        documents, size = (sum(found[name] for found in stats) for name in ("documents", "bytes"))
+        return cluster.partitions_for(documents, size, self.config)
+
+    def _cluster(self, partitions: int) -> dict[str, Any]:
+        found = self._flow(
+            "clusters",
+            partitions,
+            cluster.cluster,
+            sketches=self.sketches,
+            config=self.config,
+            seed=self.context.seed,
+            earlier=self.earlier,
         )
-        table = self.work.candidates(["uid", "bytes"])
-        limit = self.config.quality.min_score
-        decisions = select.select(table, self._clusters(), scores, limit)
-        unit.stats["split"] = self._leakage(decisions).model_dump()
-        self._write_slices(unit, decisions)
+        if "collision" in found:
+            raise CorpusError(self._explained(found["collision"]))
+        return found
 
-    def _write_slices(self, unit: Unit, table: pa.Table) -> None:
-        start = 0
-        for name, count in zip(self.work.shards, self.work.counts(), strict=True):
-            write_table(unit.scratch(f"{name}.parquet"), table.slice(start, count))
-            start += count
+    def _explained(self, places: list[tuple[int, int]]) -> str:
+        rows = []
+        for shard, row in places:
+            path = self.work.candidates_file(self.work.shards[shard])
+            table = pq.read_table(path, columns=["uid", "source", "id"])
+            rows.append(table.slice(row, 1).to_pylist()[0])
+        names = [(row["source"], row["id"]) for row in rows]
+        return (
+            f"uid {rows[0]['uid']} stands for two records: {names[0]} and {names[1]}; "
+            "give one of them another id"
+        )
 
-    def _leakage(self, decisions: pa.Table) -> SplitReport:
-        kept = pc.equal(decisions["stage"], "")
-        table = self.work.candidates(["bytes"])
-        paths = self.work.of_shards("sketch", sketch.SKETCHES_NAME)
-        sketches = pa.concat_tables([pq.read_table(path) for path in paths])
-        for name in ("paragraphs", "paragraph_bytes"):
-            table = table.append_column(name, sketches[name])
-        groups = self._clusters()["group"].filter(kept).to_numpy()
-        return measure(table.filter(kept), groups, decisions["split"].filter(kept).to_numpy())
+    def _survivors(self, partitions: int, groups: dict[str, Any]) -> SplitReport:
+        found = self._flow(
+            "survivors",
+            partitions,
+            survivors.survivors,
+            work=self.work,
+            sketches=self.sketches,
+            prefer=self.config.dedup.prefer,
+            groups=groups,
+        )
+        return SplitReport.model_validate(found)
+
+    def _flow(
+        self, step: str, partitions: int, run: Callable[..., Any], **arguments: Any
+    ) -> dict[str, Any]:
+        """Run steps as one unit where one partition holds all, else as units of their own."""
+        names: Any = {
+            SHARDS: self.work.shards,
+            EARLIER: [f"{number:05d}" for number in range(len(self.earlier))],
+        }
+        if partitions > 1:
+            return run(UnitFlow(self.shell, names, partitions), **arguments)
+        given = {"names": names, "run": run, "arguments": arguments}
+        return self.shell.map(step, ["all"], _flow_unit, given)[0]["found"]
+
+    def _write(self) -> list[dict[str, Any]]:
+        arguments = {"work": self.work, "sketches": self.sketches, "config": self.config}
+        return self.shell.each_shard("write", _write_unit, arguments)
 
 
 def _read_unit(unit: Unit, name: str, shards: dict[str, Shard], config: BuildConfig) -> None:
@@ -131,11 +180,19 @@ def _sketch_unit(unit: Unit, name: str, work: Workspace, config: BuildConfig) ->
     sketch.sketch(unit, work.candidates_file(name), config)
 
 
-def _write_unit(unit: Unit, name: str, work: Workspace) -> None:
-    write.write(
-        unit,
-        name,
-        candidates=work.candidates_file(name),
-        rejected=work.file(f"read/{name}", read.REJECTED_NAME),
-        decisions=work.file("select/all", f"{name}.parquet"),
-    )
+def _flow_unit(
+    unit: Unit, name: str, names: Any, run: Callable[[Flow], Any], arguments: dict[str, Any]
+) -> None:
+    unit.stats["found"] = run(MemoryFlow(unit, names), **arguments)
+
+
+def _write_unit(
+    unit: Unit, name: str, work: Workspace, sketches: Sketches, config: BuildConfig
+) -> None:
+    rejected: list[Path] = [work.file(f"read/{name}", read.REJECTED_NAME)]
+    if config.lines.enabled:
+        rejected.append(work.file(f"{lines.STEP}/{name}", lines.REJECTED_NAME))
+    steps = write.LATER_STEPS if config.lines.enabled else (lines.STEP, *write.LATER_STEPS)
+    write.write(unit, name, work, rejected, steps)
+    if config.dedup.index:
+        write.write_dedup(unit, name, work, sketches, config.dedup)

@@ -2,8 +2,6 @@
 
 import pyarrow as pa
 
-from corpus.dedup.exact import CONTENT_BYTES
-
 NEGATIVES = pa.schema(
     [
         pa.field("uid", pa.uint64()),
@@ -18,26 +16,29 @@ NEGATIVES = pa.schema(
 CLUSTERS = pa.schema(
     [
         pa.field("cluster", pa.uint64()),
-        pa.field("content", pa.int64()),
+        pa.field("content", pa.uint64()),
         pa.field("duplicate_id", pa.bool_()),
+        pa.field("seen_earlier", pa.uint64()),
         pa.field("group", pa.uint64()),
         pa.field("split", pa.string()),
     ]
 )
-"""One row per candidate of all shards: ``content`` numbers the groups of equal content."""
+"""One row per candidate, in its shard's order. ``cluster`` is the smallest uid in it, ``group``
+the smallest cluster; ``content`` is equal for copies; ``seen_earlier`` is the uid of a document
+near it in an earlier corpus."""
 
 DECISIONS = pa.schema(
     [
         pa.field("stage", pa.string()),
         pa.field("reason", pa.string()),
-        pa.field("quality", pa.float32()),
         pa.field("cluster", pa.uint64()),
         pa.field("split", pa.string()),
         pa.field("dup_count", pa.uint32()),
+        pa.field("survivor", pa.uint64()),
     ]
 )
-"""One row per candidate, in its shard's order; an empty ``stage`` means it is kept."""
-
+"""One row per candidate, in its shard's order; an empty ``stage`` means it is kept. ``survivor``
+is the uid of the document that stands for it."""
 
 CANDIDATES = pa.schema(
     [
@@ -53,15 +54,3 @@ CANDIDATES = pa.schema(
     ]
 )
 """Documents that passed the rules."""
-
-
-def sketches(num_hashes: int) -> pa.Schema:
-    """What dedup needs to know of every candidate, in its shard's order."""
-    return pa.schema(
-        [
-            pa.field("content", pa.binary(CONTENT_BYTES)),
-            pa.field("signature", pa.binary(4 * num_hashes)),
-            pa.field("paragraphs", pa.list_(pa.uint64())),
-            pa.field("paragraph_bytes", pa.list_(pa.uint32())),
-        ]
-    )

@@ -10,6 +10,7 @@ from clusters.units import Units
 
 CANDIDATES_NAME = "candidates.parquet"
 CLUSTERS_NAME = "clusters.parquet"
+DECISIONS_NAME = "decisions.parquet"
 SCORES_NAME = "scores.parquet"
 
 
@@ -39,7 +40,17 @@ class Workspace:
 
     def clusters(self, shard: str) -> Path:
         """CLUSTERS of one shard, row-aligned with its candidates."""
-        return self.file("cluster/all", f"{shard}.parquet")
+        return self._by_flow("clusters", shard, CLUSTERS_NAME)
+
+    def decisions(self, shard: str) -> Path:
+        """DECISIONS of one shard, row-aligned with its candidates."""
+        return self._by_flow("survivors", shard, DECISIONS_NAME)
+
+    def _by_flow(self, step: str, shard: str, name: str) -> Path:
+        """A file that one unit for all shards wrote, or one unit per shard."""
+        if self.units.record(f"{step}/all") is not None:
+            return self.file(f"{step}/all", f"{shard}/{name}")
+        return self.file(f"{step}/{shard}", name)
 
     def scores(self, shard: str) -> Path | None:
         """Score columns of one shard, row-aligned with its candidates; None without any."""

@@ -128,7 +128,7 @@ class _Reader:
 
     def _rules(self, record: Record, text: str, language: str, size: int) -> None:
         judged = text if record.judged is None else normalise(record.judged)
-        verdict = judge(record.id, record.source, judged, self.config.rules)
+        verdict = judge(record.id, record.source, judged, language, self.config.rules)
         if verdict is None:
             return
         rule, rejection = verdict
