@@ -9,7 +9,10 @@ from corpus.decontaminate.config import DecontaminateConfig
 from corpus.decontaminate.index import Coverage, Index
 from corpus.errors import CorpusError
 
+NOTHING = np.uint64(0)
 _COMMON_ITEMS = 10
+_LEAST_VARIED = 3
+"""A third of an n-gram's words must be different ones."""
 
 
 class Collector:
@@ -18,6 +21,7 @@ class Collector:
     def __init__(self, config: DecontaminateConfig) -> None:
         self._config = config
         self._names: list[tuple[str, str]] = []
+        self._needed: list[int] = []
         self._texts: list[str] = []
         self._grams: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
         self._coverage: dict[str, Coverage] = {}
@@ -30,16 +34,11 @@ class Collector:
         """
         coverage = Coverage()
         rows: dict[int, list[tuple[int, np.ndarray]]] = {}
-        first = len(self._names)
         for item, pieces in items:
             coverage.items += 1
             for piece in pieces:
                 self._cut(name, item, piece, rows)
-        coverage.common_ngrams = self._keep(rows, coverage.items)
-        checked = {
-            self._names[int(i)] for parts in self._grams.values() for _, ids, _ in parts
-            for i in np.unique(ids) if i >= first
-        }  # fmt: skip
+        coverage.common_ngrams, checked = self._keep(rows, coverage.items)
         coverage.unchecked = coverage.items - len(checked)
         if not checked:
             raise CorpusError(
@@ -62,7 +61,15 @@ class Collector:
             [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else empty
         )
         return Index(
-            sizes, offsets, hashes, items, places, self._names, self._texts, self._coverage
+            sizes=sizes,
+            offsets=offsets,
+            hashes=hashes,
+            items=items,
+            places=places,
+            names=self._names,
+            needed=self._needed,
+            texts=self._texts,
+            coverage=self._coverage,
         )
 
     def _cut(
@@ -72,33 +79,65 @@ class Collector:
         if len(hashes) < self._config.min_words:
             return
         words = word_list(piece)
-        size = min(self._size(words), len(words))
+        size = self._size(words)
+        grams = ngram_hashes(hashes, size)
+        if len(grams):
+            grams = varied(grams, hashes, size)
+        else:
+            grams = ngram_hashes(hashes, self._config.min_words)[:1]
         self._names.append((name, item))
+        self._needed.append(min(size, len(words)))
         self._texts.append(" ".join(words))
-        rows.setdefault(size, []).append((len(self._names) - 1, ngram_hashes(hashes, size)))
+        size = size if len(words) >= size else self._config.min_words
+        rows.setdefault(size, []).append((len(self._names) - 1, grams))
 
     def _size(self, words: list[str]) -> int:
         single = sum(len(word) == 1 and not word.isascii() for word in words)
         unspaced = 2 * single > len(words)
         return self._config.character_ngram if unspaced else self._config.ngram
 
-    def _keep(self, rows: dict[int, list[tuple[int, np.ndarray]]], items: int) -> int:
-        """Take over the n-grams that are not common to the set; returns how many were."""
+    def _keep(
+        self, rows: dict[int, list[tuple[int, np.ndarray]]], items: int
+    ) -> tuple[int, set[tuple[str, str]]]:
+        """Take over the n-grams that are not common to the set.
+
+        Returns how many were, and the items that can be found.
+        """
         most = max(int(self._config.max_benchmark_share * items), _COMMON_ITEMS)
         dropped = 0
+        checked: set[tuple[str, str]] = set()
         for size, parts in sorted(rows.items()):
+            lengths = [len(hashes) for _, hashes in parts]
             grams = np.concatenate([hashes for _, hashes in parts])
-            owners = np.repeat(
-                np.array([owner for owner, _ in parts], np.uint32), [len(h) for _, h in parts]
-            )
-            places = np.concatenate([np.arange(len(h), dtype=np.uint32) for _, h in parts])
-            pairs = np.unique(np.stack([grams, owners.astype(np.uint64)]), axis=1)
-            values, counts = np.unique(pairs[0], return_counts=True)
-            common = values[counts > most]
+            owners = np.repeat(np.array([owner for owner, _ in parts], np.uint32), lengths)
+            places = np.concatenate([np.arange(n, dtype=np.uint32) for n in lengths])
+            common = _common(grams, owners, most)
             dropped += len(common)
-            kept = ~np.isin(grams, common)
+            kept = ~np.isin(grams, common) & (grams != NOTHING)
             if kept.any():
-                self._grams.setdefault(size, []).append(
-                    (grams[kept], owners[kept], places[kept])
-                )
-        return dropped
+                columns = grams[kept], owners[kept], places[kept]
+                self._grams.setdefault(size, []).append(columns)
+                checked |= {self._names[owner] for owner in np.unique(owners[kept]).tolist()}
+        return dropped, checked
+
+
+def _common(grams: np.ndarray, owners: np.ndarray, most: int) -> np.ndarray:
+    """Hashes that more than ``most`` owners have."""
+    order = np.lexsort((owners, grams))
+    grams, owners = grams[order], owners[order]
+    new = np.ones(len(grams), bool)
+    new[1:] = (grams[1:] != grams[:-1]) | (owners[1:] != owners[:-1])
+    values, counts = np.unique(grams[new], return_counts=True)
+    return values[counts > most]
+
+
+def varied(grams: np.ndarray, hashes: np.ndarray, n: int) -> np.ndarray:
+    """The n-grams, with ``NOTHING`` for those of few different words, which say too little.
+
+    ``1 2 2 2 2 2 2 2 2 2 2 2 2`` is in a puzzle and in any log file.
+    """
+    if not len(grams):
+        return grams
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(hashes, n), axis=1)
+    different = 1 + (windows[:, 1:] != windows[:, :-1]).sum(axis=1)
+    return np.where(different[: len(grams)] * _LEAST_VARIED >= n, grams, NOTHING)

@@ -15,7 +15,7 @@ class BenchmarkConfig(StageConfig):
     path: str
     """A file or glob: .jsonl (plain, .gz, .zst), .json (a list, or an object with one list),
     .csv, .parquet, .txt (an item a line)."""
-    fields: list[str] = []
+    fields: tuple[str, ...] = ()
     """Fields or columns that make one item, joined in order; ``a.b`` goes into objects, and a
     list gives all its strings. Empty takes every string of the record; for a CSV file without
     a header, use numbers from 0."""
@@ -26,9 +26,10 @@ class BenchmarkConfig(StageConfig):
 
 class DecontaminateConfig(StageConfig):
     """n-gram overlap with evaluation sets, after GPT-3 (Brown et al. 2020, arXiv:2005.14165,
-    appendix C: 13 words, lower case, without punctuation)."""
+    appendix C: 13 words, lower case, without punctuation).
+    """
 
-    benchmarks: list[BenchmarkConfig] = []
+    benchmarks: tuple[BenchmarkConfig, ...] = ()
     """Evaluation sets; none, and the step does nothing."""
     ngram: int = Field(default=13, ge=4)
     """Words of an n-gram."""

@@ -1,5 +1,6 @@
 """The n-grams of all evaluation sets, sorted by hash, to look whole documents up in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,9 +10,8 @@ from contracts.ngrams import find_words, ngram_hashes, word_list
 from corpus.decontaminate.config import DecontaminateConfig
 from corpus.decontaminate.items import read_items
 
-_COMMON_ITEMS = 10
-_FILTER_BITS = 4
-"""The filter has 2^4 times as many bits as n-grams: 1 of 16 look-ups of others goes on."""
+_FILTER_BITS = 5
+"""The filter has 2^4 to 2^5 bits for each n-gram: 1 of 16 look-ups of others, or fewer, goes on."""
 
 
 class Hit(NamedTuple):
@@ -44,7 +44,8 @@ class Index:
     """
 
     sizes: list[int]
-    """n-gram sizes in words, ascending."""
+    """n-gram sizes in words, ascending; an item shorter than its n-gram is found by its first
+    ``min_words`` words and then compared whole."""
     offsets: list[int]
     """Where the n-grams of each size start, and their number at the end."""
     hashes: np.ndarray
@@ -55,6 +56,8 @@ class Index:
     """u32: first word of the n-gram in the item."""
     names: list[tuple[str, str]]
     """(benchmark, item) of each item."""
+    needed: list[int]
+    """Words that must be the same, for each item: an n-gram's, or all of a shorter item."""
     texts: list[str]
     """Words of each item, joined by spaces: what a hit is confirmed by."""
     coverage: dict[str, Coverage] = field(default_factory=dict)
@@ -74,26 +77,38 @@ class Index:
         """
         words = find_words(text).hashes
         found: dict[int, str] = {}
-        confirmed: list[str] | None = None
+        spelled: list[str] = []
         for number, size in enumerate(self.sizes):
-            grams = ngram_hashes(words, size)
-            for place in np.flatnonzero(self._filters[number].maybe(grams)).tolist():
-                for entry in self._entries(number, grams[place]):
-                    item = int(self.items[entry])
-                    if item in found:
-                        continue
-                    confirmed = confirmed if confirmed is not None else word_list(text)
-                    gram = confirmed[place : place + size]
-                    start = int(self.places[entry])
-                    if self.texts[item].split(" ")[start : start + size] == gram:
-                        found[item] = " ".join(gram)
+            for place, entry in self._entries(number, ngram_hashes(words, size)):
+                item = int(self.items[entry])
+                if item in found:
+                    continue
+                spelled = spelled or word_list(text)
+                gram = self._shared(item, int(self.places[entry]), spelled, place)
+                if gram:
+                    found[item] = gram
         return sorted(Hit(*self.names[item], gram) for item, gram in found.items())
 
-    def _entries(self, number: int, gram: np.uint64) -> range:
+    def _entries(self, number: int, grams: np.ndarray) -> Iterator[tuple[int, int]]:
+        """(place in the text, n-gram of the index) of all hashes that are the same."""
         first, last = self.offsets[number], self.offsets[number + 1]
         part = self.hashes[first:last]
-        left = int(np.searchsorted(part, gram, "left"))
-        return range(first + left, first + int(np.searchsorted(part, gram, "right")))
+        places = np.flatnonzero(self._filters[number].maybe(grams))
+        if not len(places):
+            return
+        left = np.searchsorted(part, grams[places])
+        same = part[np.minimum(left, len(part) - 1)] == grams[places]
+        for place, entry in zip(places[same].tolist(), left[same].tolist(), strict=True):
+            while entry < len(part) and part[entry] == grams[place]:
+                yield place, first + entry
+                entry += 1
+
+    def _shared(self, item: int, start: int, spelled: list[str], place: int) -> str:
+        """The words that item and text share from these places on, or nothing if too few."""
+        needed = self.needed[item]
+        gram = spelled[place : place + needed]
+        same = self.texts[item].split(" ")[start : start + needed] == gram
+        return " ".join(gram) if same and len(gram) == needed else ""
 
 
 class _Filter:
@@ -128,5 +143,3 @@ def build_index(config: DecontaminateConfig) -> Index:
     for benchmark in config.benchmarks:
         collector.add(benchmark.name, read_items(benchmark))
     return collector.index()
-
-

@@ -24,8 +24,8 @@ def list_files(benchmark: BenchmarkConfig, key: str) -> list[Path]:
         ConfigError: none, or one of an unknown ending; names the key.
     """
     path = Path(benchmark.path)
-    found = [path] if path.is_file() else sorted(map(Path, glob.glob(benchmark.path, recursive=True)))
-    found = [file for file in found if file.is_file()]
+    named = [benchmark.path] if path.is_file() else glob.glob(benchmark.path, recursive=True)
+    found = sorted(file for file in map(Path, named) if file.is_file())
     if not found:
         raise ConfigError(f"{key}.path: no file at {benchmark.path!r}; give a file or a glob")
     for file in found:
@@ -86,7 +86,7 @@ def _records(path: Path, benchmark: BenchmarkConfig) -> Iterator[Any]:
         elif path.name.endswith(".csv"):
             yield from _csv(file, benchmark)
         else:
-            yield from (line for line in file if line.strip())
+            yield from (line.strip() for line in file if line.strip())
 
 
 def _open(path: Path) -> io.TextIOBase:

@@ -29,9 +29,7 @@ class Safety:
         """(text with placeholders, how many of each type were put in)."""
         return self._masker.mask(text) if self.config.pii.enabled else (text, {})
 
-    def judge(
-        self, url: str | None, text: str, language: str
-    ) -> tuple[str, Rejection] | None:
+    def judge(self, url: str | None, text: str, language: str) -> tuple[str, Rejection] | None:
         """(step, rejection) of the first list that rejects: by host, by URL, by words."""
         rejection = self._by_url(url) if url else None
         return rejection or self._by_words(text, language)

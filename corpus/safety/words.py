@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-
 from contracts.ngrams import find_words
 
 
@@ -57,5 +56,3 @@ def _unspaced(code: int) -> bool:
     blocks = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0x30FF))
     wide = ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
     return any(first <= code <= last for first, last in blocks + wide)
-
-

@@ -15,7 +15,9 @@ _V4 = re.compile(r"(?<![A-Za-z0-9_.\-])(?:\d{1,3}\.){3}\d{1,3}(?!\.?[A-Za-z0-9_]
 _DOTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
 """Begins with a character that prose has few of, so that most text is skipped quickly."""
 _COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
-_V6 = re.compile(r"(?<![A-Za-z0-9_:.])[0-9a-fA-F:]*:[0-9a-fA-F:]*(?:\d{1,3}(?:\.\d{1,3}){3})?(?![A-Za-z0-9_:])")
+_V6 = re.compile(
+    r"(?<![A-Za-z0-9_:.])[0-9a-fA-F:]*:[0-9a-fA-F:]*(?:\d{1,3}(?:\.\d{1,3}){3})?(?![A-Za-z0-9_:])"
+)
 _VERSION = re.compile(r"(?:\bv\.?|\bver\.?|version|release|build|firmware)[\s:=]*$", re.IGNORECASE)
 _LONGEST_V6 = 45
 

@@ -10,7 +10,7 @@ from corpus.safety.pii.span import Span
 
 _CANDIDATE = re.compile(
     r"(?<![A-Za-z0-9_.\-/+=#$€£¥:])(?:\+|00|\(\+)?\(?\d{1,15}\)?"
-    r"(?:[ \u00a0]?[.\-\u2013/]?[ \u00a0]?\(?\d{1,8}\)?){0,7}"
+    r"(?:(?:[ \u00a0]?[.\-\u2013/][ \u00a0]?|[ \u00a0])?\(?\d{1,8}\)?){0,7}"
     r"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![A-Za-z0-9_]|-\d|[.,/:]\d)",
     re.IGNORECASE,
 )
@@ -21,6 +21,7 @@ _DATE = re.compile(
 )
 _YEARS = re.compile(r"(?:1[5-9]|20)\d\d\s?[\-\u2013/]\s?(?:1[5-9]|20)?\d\d$")
 _QUAD = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\.\d{2}$)")
+_DECIMAL = re.compile(r"\d+\.\d+$")
 _SEPARATED = re.compile(r"\d[().\-\s\u2013/]+\d")
 _CALL = re.compile(
     r"phone|mobile|cell|\bcall|\bfax|\btel|\bdesk|office|whatsapp|answering|电话|手机",
@@ -36,9 +37,7 @@ _MIN_WITH_00 = 11
 _MAX_INNER_DIGITS = 5
 
 
-def phones(
-    text: str, config: PiiConfig, start: int = 0, end: int = sys.maxsize
-) -> Iterator[Span]:
+def phones(text: str, config: PiiConfig, start: int = 0, end: int = sys.maxsize) -> Iterator[Span]:
     """Numbers in ``text[start:end]`` that are valid under a numbering plan."""
     for match in _CANDIDATE.finditer(text, start, end):
         number = match.group()
@@ -48,7 +47,9 @@ def phones(
 
 def _is_phone(text: str, match: re.Match[str], config: PiiConfig) -> bool:
     number = match.group()
-    if _DATE.match(number) or _YEARS.match(number) or _QUAD.search(number):
+    if _DATE.match(number) or _YEARS.match(number) or _DECIMAL.match(number):
+        return False
+    if _QUAD.search(number):
         return False
     groups = re.findall(r"\d+", number)
     digits = sum(map(len, groups))

@@ -1,0 +1,29 @@
+"""Rules for Chinese text, counted in characters (arXiv:2311.01149, section 2.2)."""
+
+from corpus.rules.configs.han import HanConfig
+from corpus.rules.repetition import duplicate_ngram_shares
+from corpus.rules.statistics import HAN, Statistics
+from corpus.rules.verdict import Rejection
+
+
+def han(stats: Statistics, config: HanConfig) -> Rejection | None:
+    """Judge a document by length, line length, ideographs and repetition."""
+    if not config.enabled:
+        return None
+    if len(stats.text) < config.min_chars:
+        return Rejection("too_few_characters", len(stats.text))
+    mean = mean_line_chars(stats)
+    if mean < config.min_mean_line_chars:
+        return Rejection("short_lines", mean)
+    share = stats.share(HAN)
+    if share < config.min_han_share:
+        return Rejection("too_few_ideographs", share)
+    ((_, repeated),) = duplicate_ngram_shares(*stats.tokens, (config.ngram,))
+    if repeated > config.max_repeated_ngrams:
+        return Rejection(f"repeated_{config.ngram}_grams", repeated)
+    return None
+
+
+def mean_line_chars(stats: Statistics) -> float:
+    """Characters a line."""
+    return sum(map(len, stats.lines)) / max(len(stats.lines), 1)
