@@ -90,6 +90,7 @@ def groups(source: PythonDocsSource, key: str) -> list[list[ShardFile]]:
                     name=path.as_posix(),
                     package=package.name,
                     url=package.url,
+                    bytes=path.size or 0,
                 )
             )
             size += path.size or 0

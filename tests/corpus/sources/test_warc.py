@@ -73,5 +73,8 @@ def test_every_sample_archive_gives_records_or_reasons(data_dir: Path, tmp_path:
     assert found["warcfile.warc"]["page"] > 10
     assert found["clipped.warc.gz"]["damaged_record"] + found["clipped.warc.gz"]["broken_warc"] == 1
     assert found["example-trunc.warc"]["broken_warc"] == 1
-    assert found["bad.arc"] == {"broken_warc": 1}
+    assert found["bad.arc"] == {"broken_arc": 1}
+    assert found["example.arc"] == found["example.arc.gz"] == {"page": 1}
+    assert found["clueweb-quirk.warc.gz"] == {"page": 29}
+    assert found["whirlwind.warc.wat"] == {"wat": 1}
     assert found["whirlwind.warc.wet"] == {"page": 1}
