@@ -2,7 +2,9 @@
 
 from clusters.stage import Input, Stage
 from corpus import build, config, tokenizer, tokens
+from corpus.enrich import config as enrich_config
 from corpus.enrich import questions
+from corpus.enrich import stages as enrich
 from corpus.select import config as select_config
 from corpus.select import run as select
 
@@ -13,6 +15,7 @@ STAGES = [
         output="corpus",
         version=2,
         run=build.run,
+        inputs={"earlier": Input(("corpus",), many=True, optional=True)},
         external=build.external,
         requires=build.requirements,
     ),
@@ -51,6 +54,24 @@ STAGES = [
             "recalled": Input(("selection",), many=True, optional=True),
         },
         requires=select.requirements,
+    ),
+    Stage(
+        name="corpus.recall",
+        config=enrich_config.RecallConfig,
+        output="selection",
+        run=enrich.run_recall,
+        inputs={"corpus": Input(("corpus",))},
+        external=enrich_config.recall_inputs,
+        requires=enrich.requirements,
+    ),
+    Stage(
+        name="corpus.complete",
+        config=enrich_config.CompleteConfig,
+        output="selection",
+        run=enrich.run_complete,
+        inputs={"corpus": Input(("corpus",)), "pool": Input(("corpus",))},
+        external=enrich_config.complete_inputs,
+        requires=enrich.requirements,
     ),
     Stage(
         name="corpus.questions",
