@@ -130,7 +130,7 @@ def paragraphs(codes, kinds, min_chars, hashes, sizes):  # type: ignore[no-untyp
             gap = False
         state = _step(state, np.uint64(code))
         chars += 1
-        size += 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
+        size += 1 + int(code > 0x7F) + int(code > 0x7FF) + int(code > 0xFFFF)
     return count
 
 

@@ -1,6 +1,6 @@
 """A small corpus with every kind of record in it, and a driver that builds it.
 
-``python -m tests.corpus.builder STORE SOURCE WORKERS`` prints the digest: tests kill it.
+``python -m tests.corpus.builder STORE SOURCE WORKERS PARTITIONS`` prints the digest: tests kill it.
 """
 
 import json
@@ -94,6 +94,11 @@ def build(store: Path, folder: Path, **more: Any) -> Artifact:
 
 
 if __name__ == "__main__":
+    settings = {
+        "workers": int(sys.argv[3]),
+        "dedup": {"partitions": int(sys.argv[4])},
+        "lines": {"enabled": True, "max_documents": 3},
+    }
     with connect("embedded", ClusterConfig(num_cpus=2, object_store_bytes=100 << 20)):
-        artifact = build(Path(sys.argv[1]), Path(sys.argv[2]), workers=int(sys.argv[3]))
+        artifact = build(Path(sys.argv[1]), Path(sys.argv[2]), **settings)
     print(artifact.manifest.digest)
