@@ -111,7 +111,7 @@ def layout(text: str) -> Layout:
     first[1:] &= ~solid[:-1] | cjk[1:] | (cjk[:-1] & (classes[1:] <= DIGIT))
     starts = np.flatnonzero(first)
     new_run = letter.copy()
-    new_run[1:] &= ~letter[:-1]
+    new_run[1:] &= ~letter[:-1] | first[1:]
     odd = (classes == DIGIT) | (classes >= SIGN)
     seen = new_run.view(np.uint8) + (odd.view(np.uint8) << 4)
     plain = np.add.reduceat(seen, starts, dtype=np.int32) == 1 if len(starts) else first[:0]
