@@ -39,7 +39,7 @@ def _example(item: Snippets) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[s
 
     page = decode(item.page)
     root = parse(page)
-    hold_formulas(root, page)
+    hold_formulas(root)
     walk = Walk(root)
     try:
         taught = _plain(extract(item.page, include_comments=False) or "")

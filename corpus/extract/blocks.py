@@ -24,7 +24,6 @@ MAX_GOOD_LINKS = 0.4
 """Share of link text up to which a block looks like prose."""
 MAX_CLUTTER_SHARE = 0.3
 """An element that holds more of the page's prose than this is no clutter, whatever its name."""
-_SPACE = re.compile(r"\s+")
 _DENSE = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 
 
@@ -34,6 +33,7 @@ class Node:
     __slots__ = (
         "bad",
         "depth",
+        "element",
         "good",
         "in_best",
         "kind",
@@ -47,7 +47,10 @@ class Node:
         "total",
     )
 
-    def __init__(self, parent: "Node | None", kind: int, depth: int, semantic: bool) -> None:
+    def __init__(
+        self, element: Any, parent: "Node | None", kind: int, depth: int, semantic: bool
+    ) -> None:
+        self.element = element
         self.parent = parent
         self.kind = kind
         self.depth = depth
@@ -82,14 +85,15 @@ class Walk:
     """Blocks and nodes of a page, in document order."""
 
     def __init__(self, root: Any) -> None:
-        body = root.find("body") if root.tag == "html" else root
-        self.top = Node(None, 0, 0, False)
+        body = root.find("body") if root.tag == "html" else None
+        body = root if body is None else body
+        self.top = Node(body, None, 0, 0, False)
         self.nodes = [self.top]
         self.blocks: list[Block] = []
         self._buffer: list[str] = []
         self._links = 0
         self._rows = 0
-        self._visit(root if body is None else body, self.top, "div", False, 0, -1, 0)
+        self._visit(body, self.top, "div", False, 0, -1, 0)
         self._flush(self.top, "div", -1, 0)
         self._sum_up()
 
@@ -97,7 +101,7 @@ class Walk:
         """End a block: what was gathered since the last one."""
         if not self._buffer:
             return
-        text = _SPACE.sub(" ", "".join(self._buffer)).strip()
+        text = " ".join("".join(self._buffer).split())
         links, self._links = self._links, 0
         self._buffer.clear()
         if text:
@@ -160,7 +164,7 @@ class Walk:
         if style and "none" in style and "display" in style:
             return
         first, second = get("class"), get("id")
-        kind = judge(f"{first or ''} {second or ''}".strip()) if first or second else 0
+        kind = judge(first or "", second or "") if first or second else 0
         if name in CLUTTER_TAGS:
             kind = CLUTTER
         body = get("itemprop") == "articleBody"
@@ -168,7 +172,7 @@ class Walk:
             kind = MAIN
         if kind or name not in LEAVES:
             semantic = node.semantic or body or name in ("article", "main") or role == "main"
-            node = Node(node, kind, node.depth + 1, semantic)
+            node = Node(child, node, kind, node.depth + 1, semantic)
             self.nodes.append(node)
         if name == "pre":
             self._code(child, node, row, lists)

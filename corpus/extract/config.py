@@ -10,7 +10,7 @@ class ExtractConfig(StageConfig):
 
     careful: bool = True
     """Read doubtful pages a second time with the slow, careful extractor (trafilatura)."""
-    max_doubt: float = Field(default=0.18, ge=0, le=1)
+    max_doubt: float = Field(default=0.2, ge=0, le=1)
     """Pages of which the fast extractor is less sure go to the careful one: text it is unsure
     of over text it keeps, 0 (sure of every block) to 1."""
     min_chars: int = Field(default=250, ge=0)

@@ -7,22 +7,27 @@ its contents; an image whose class or source says that it is a formula by its al
 import re
 from typing import Any
 
-_HINT = re.compile(r"<math|math/tex|latex|mwe-math|tex-image|katex", re.IGNORECASE)
 _IMAGE = re.compile(r"\b(?:tex|latex|math|mwe-math\S*|formula|equation)\b", re.IGNORECASE)
 _SOURCE = re.compile(r"latex\.php|codecogs|/math/render|mathtex|mimetex", re.IGNORECASE)
 _STYLE = re.compile(r"^\{\\displaystyle\s*(.*)\}$", re.DOTALL)
 
 
-def hold_formulas(root: Any, page: str) -> None:
+def hold_formulas(root: Any) -> None:
     """Put the LaTeX of the page's formulas in their place in the tree."""
-    if not _HINT.search(page):
-        return
-    for element in list(root.iter("math", "script", "img", "span")):
-        if element.getparent() is None:
-            continue
-        tex = _tex(element)
-        if tex:
-            _replace(element, tex)
+    found = False
+    for element in list(root.iter("math", "script", "img")):
+        found |= _hold(element) and element.tag == "math"
+    if found:  # KaTeX writes MathML and, beside it, the same formula as boxes: the boxes go
+        for element in list(root.iter("span")):
+            if "katex-html" in (element.get("class") or ""):
+                element.drop_tree()
+
+
+def _hold(element: Any) -> bool:
+    tex = _tex(element) if element.getparent() is not None else ""
+    if tex:
+        _replace(element, tex)
+    return bool(tex)
 
 
 def _tex(element: Any) -> str:
@@ -33,10 +38,7 @@ def _tex(element: Any) -> str:
             return ""
         display = "mode=display" in element.get("type")
         return _dollars(element.text or "", display)
-    if element.tag == "img":
-        return _of_image(element)
-    # KaTeX writes MathML and, beside it, the same formula as boxes: the boxes go.
-    return " " if "katex-html" in (element.get("class") or "").split() else ""
+    return _of_image(element)
 
 
 def _of_mathml(element: Any) -> str:

@@ -50,9 +50,9 @@ _MAIN = re.compile(
 
 
 @lru_cache(maxsize=1 << 16)
-def judge(names: str) -> int:
-    """``MAIN``, ``CLUTTER`` or ``NOTHING`` for an element's class and id, joined by a space."""
-    names = names[:MAX_NAME_CHARS]
+def judge(classes: str, identifier: str) -> int:
+    """``MAIN``, ``CLUTTER`` or ``NOTHING`` for an element's class and id."""
+    names = f"{classes} {identifier}".strip()[:MAX_NAME_CHARS]
     if len(names) < 200 and _MAIN.search(names):
         return MAIN
     return CLUTTER if _CLUTTER.search(names) else NOTHING

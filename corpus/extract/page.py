@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from corpus.extract.blocks import Walk
-from corpus.extract.careful import careful_text
+from corpus.extract.careful import careful_text, prune
 from corpus.extract.charset import decode
 from corpus.extract.config import ExtractConfig
 from corpus.extract.features import features
@@ -52,17 +52,19 @@ def extract_page(
     if root is None:
         return Page(text="")
     about = _metadata(root) if config.metadata else {}
-    hold_formulas(root, page)
+    hold_formulas(root)
     walk = Walk(root)
-    text, doubt = fast_text(walk, config)
+    p = probabilities(features(walk))
+    text, doubt = fast_text(walk, p, config)
     if _goes_on(html, walk, text, doubt, config):
+        prune(walk, p)
         better = careful_text(root)
         if better or not text:
             return Page(text=better, extractor=CAREFUL, **about)
     return Page(text=text, extractor=FAST, **about)
 
 
-def fast_text(walk: Walk, config: ExtractConfig) -> tuple[str, float]:
+def fast_text(walk: Walk, p: np.ndarray, config: ExtractConfig) -> tuple[str, float]:
     """Main text by the block model, and how much doubt there is about it.
 
     Doubt is the expected number of wrongly judged characters over the characters kept:
@@ -70,7 +72,6 @@ def fast_text(walk: Walk, config: ExtractConfig) -> tuple[str, float]:
     """
     if not walk.blocks:
         return "", 1.0
-    p = probabilities(features(walk))
     keep = p >= config.keep_score
     chars = np.array([len(block.text) for block in walk.blocks], np.float64)
     kept = [block for block, kept in zip(walk.blocks, keep, strict=True) if kept]

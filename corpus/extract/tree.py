@@ -1,10 +1,9 @@
 """Text of a page to an lxml tree that both extractors read."""
 
-import re
 from functools import lru_cache
 from typing import Any
 
-_NO_XML = re.compile("[\x00-\x08\x0b\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_CONTROLS = bytes([*range(9), 0x0B, *range(0x0E, 0x20), 0x7F])
 
 
 @lru_cache(maxsize=1)
@@ -27,7 +26,8 @@ def parse(page: str) -> Any:
     """
     from lxml import etree
 
+    data = page.encode("utf-8", "replace").translate(None, _CONTROLS)
     try:
-        return etree.fromstring(_NO_XML.sub("", page).encode("utf-8"), _parser())
+        return etree.fromstring(data, _parser())
     except (etree.ParserError, etree.XMLSyntaxError):
         return None
