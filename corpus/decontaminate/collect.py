@@ -50,13 +50,14 @@ class Collector:
     def index(self) -> Index:
         """All n-grams, sorted."""
         sizes = sorted(self._grams)
-        offsets, parts = [0], []
+        offsets: list[int] = [0]
+        parts: list[list[np.ndarray]] = []
         for size in sizes:
             columns = [np.concatenate(column) for column in zip(*self._grams[size], strict=True)]
             order = np.lexsort((columns[2], columns[1], columns[0]))
             parts.append([column[order] for column in columns])
             offsets.append(offsets[-1] + len(order))
-        empty = [np.zeros(0, np.uint64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)]
+        empty: list[np.ndarray] = [np.zeros(0, kind) for kind in (np.uint64, np.uint32, np.uint32)]
         hashes, items, places = (
             [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else empty
         )

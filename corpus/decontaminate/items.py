@@ -91,7 +91,7 @@ def _records(path: Path, benchmark: BenchmarkConfig) -> Iterator[Any]:
 
 def _open(path: Path) -> io.TextIOBase:
     if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig")  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8-sig")
     if path.name.endswith(".zst"):
         import zstandard
 

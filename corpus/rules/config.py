@@ -1,8 +1,9 @@
 """Thresholds of the heuristic filters: one profile by default, and profiles by language.
 
 A profile is all rules with their thresholds. ``RulesConfig`` itself is the profile of every
-language that ``languages`` does not name; ``zh`` and ``ja`` come with profiles that count characters instead of
-white-space words. ``inkstone corpus calibrate`` writes one for another language.
+language that ``languages`` does not name; ``zh`` and ``ja`` come with profiles that count
+characters instead of white-space words. ``inkstone corpus calibrate`` writes one for another
+language.
 """
 
 from typing import Any

@@ -27,7 +27,7 @@ from corpus.rules.configs.unit import Unit
 from corpus.rules.repetition import duplicate_shares
 
 SPACE, ALPHA, DIGIT, UPPER, HAN, WORD = 1, 2, 4, 8, 16, 32
-"""Bits of a character's kind; HAN is ideographs alone, WORD what ``\\w`` matches."""
+"""Bits of a character's kind; HAN is ideographs alone, WORD letters, digits and ``_``."""
 _STOP_WORD_BLOCK = 4096
 _HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 
@@ -118,7 +118,7 @@ class Statistics:
 
     @cached_property
     def tokens(self) -> Tokens:
-        """Words without punctuation: runs of ``\\w``, or single characters of their unit."""
+        """Words without punctuation: runs of letters, digits and ``_``, or single characters."""
         classes = np.where(self.kinds & WORD, PART, SEPARATOR).astype(np.uint8)
         if self.unit == "character":
             classes[find_single(self.codes)] = WHOLE

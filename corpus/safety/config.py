@@ -59,7 +59,7 @@ class UrlWordsConfig(ListConfig):
     min_hits: int = Field(default=1, ge=1)
     """Different words that must occur: 1 for strict words, 2 for softer ones."""
     match: Literal["substring", "word"] = "word"
-    """Whether a word counts inside other words too; a word ends where no letter or digit follows."""
+    """Whether a word counts inside other words too; no letter or digit touches a word."""
     ignore: str = ""
     """Characters taken out of the URL first, such as ``-.`` in ``b-a-d.com``."""
     case_sensitive: bool = False
@@ -84,11 +84,11 @@ class SafetyConfig(StageConfig):
 
     pii: PiiConfig = PiiConfig()
     """Personal data and secrets."""
-    domains: list[DomainListConfig] = []
+    domains: tuple[DomainListConfig, ...] = ()
     """Lists of hosts, asked in order."""
-    url_words: list[UrlWordsConfig] = []
+    url_words: tuple[UrlWordsConfig, ...] = ()
     """Lists of words in URLs, asked in order."""
-    words: list[WordListConfig] = []
+    words: tuple[WordListConfig, ...] = ()
     """Lists of words in texts, asked in order."""
 
     @model_validator(mode="after")

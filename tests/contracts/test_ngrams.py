@@ -5,7 +5,8 @@ import pytest
 
 from contracts.ngrams import find_words, ngram_hashes, word_list
 
-ALPHABET = "abcXYZ019 .,-'\n\t_#ÀéßΩяЖ中文字。，！カなไ٣Ａｂ１ｶ😀\ud800 "
+ALPHABET = "abcXYZ019 .,-'\n\t_#ÀéßΩяЖ中文字。，！カなไ٣\uff21\uff42\uff11\uff76😀\ud800 "
+WIDE = {"\uff21": "a", "\uff42": "b", "\uff11": "1", "\uff76": "カ"}
 
 
 def _slow_words(text: str) -> list[str]:
@@ -13,7 +14,7 @@ def _slow_words(text: str) -> list[str]:
     words: list[str] = []
     running = False
     for char in text:
-        plain = {"Ａ": "a", "ｂ": "b", "１": "1", "ｶ": "カ"}.get(char, char)
+        plain = WIDE.get(char, char)
         plain = plain.lower() if len(plain.lower()) == 1 else plain
         if plain in "中文字カなไ":
             words.append(plain)

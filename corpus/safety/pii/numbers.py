@@ -25,8 +25,9 @@ _CN_ID = re.compile(r"(?<![\dA-Za-z])[1-9]\d{16}[\dXx](?![\dA-Za-z])")
 _CN_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CN_CHECKS = "10X98765432"
 _CN_PROVINCES = frozenset(
-    [*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55)]
-    + [*range(61, 66), 71, 81, 82, 83]
+    code
+    for first, last in ((11, 15), (21, 23), (31, 37), (41, 46), (50, 54), (61, 65), (81, 83))
+    for code in (*range(first, last + 1), 71)
 )
 _IBAN = re.compile(
     r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,3})?"
@@ -39,7 +40,7 @@ def credit_cards(text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[
     """Card numbers: an issuer's range and length (ISO/IEC 7812) and Luhn's check digit."""
     for match in _CARD.finditer(text, start, end):
         digits = re.sub(r"\D", "", match.group())
-        if _ISSUERS.match(digits) and luhn(digits) and len(set(digits)) > 2:
+        if _ISSUERS.match(digits) and luhn(digits) and len(set(digits)) > 1:
             yield Span(*match.span(), "CREDIT_CARD")
 
 

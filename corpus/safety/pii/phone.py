@@ -10,7 +10,7 @@ from corpus.safety.pii.span import Span
 
 _CANDIDATE = re.compile(
     r"(?<![A-Za-z0-9_.\-/+=#$€£¥:])(?:\+|00|\(\+)?\(?\d{1,15}\)?"
-    r"(?:(?:[ \u00a0]?[.\-\u2013/][ \u00a0]?|[ \u00a0])?\(?\d{1,8}\)?){0,7}"
+    r"(?:(?:[ \u00a0]?[.\-\u2013/][ \u00a0]?\(?|[ \u00a0]\(?|\(|(?<=\)))\d{1,8}\)?){0,7}"
     r"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![A-Za-z0-9_]|-\d|[.,/:]\d)",
     re.IGNORECASE,
 )
@@ -24,7 +24,7 @@ _QUAD = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\.\d{2}$)")
 _DECIMAL = re.compile(r"\d+\.\d+$")
 _SEPARATED = re.compile(r"\d[().\-\s\u2013/]+\d")
 _CALL = re.compile(
-    r"phone|mobile|cell|\bcall|\bfax|\btel|\bdesk|office|whatsapp|answering|电话|手机",
+    r"(?<!<)phone|mobile|cell|\bcall|\bfax|\btel|\bdesk|office|whatsapp|answering|电话|手机",
     re.IGNORECASE,
 )
 _CALL_BEFORE, _CALL_AFTER = 20, 10

@@ -20,8 +20,8 @@ HAN = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏�
 def _config(folder: Path, items: list[str], **more: object) -> DecontaminateConfig:
     path = folder / "set.jsonl"
     path.write_text("".join(json.dumps({"question": item}) + "\n" for item in items))
-    benchmark = BenchmarkConfig(name="set", path=str(path), fields=["question"])
-    return DecontaminateConfig(benchmarks=[benchmark], **more)  # type: ignore[arg-type]
+    benchmark = BenchmarkConfig(name="set", path=str(path), fields=("question",))
+    return DecontaminateConfig(benchmarks=(benchmark,), **more)  # type: ignore[arg-type]
 
 
 def _sentence(rng: random.Random, length: int) -> str:
