@@ -3,8 +3,11 @@
 from pydantic import Field
 
 from clusters.config import StageConfig, execution
+from corpus.decontaminate.config import DecontaminateConfig
 from corpus.dedup.config import DedupConfig, LinesConfig, SplitConfig
+from corpus.extract.config import ExtractConfig
 from corpus.rules.config import RulesConfig
+from corpus.safety.config import SafetyConfig
 from corpus.sources.config import PYTHON_DOCS, FilesSource, PythonDocsSource, SourceConfig
 from corpus.value.config import ValueConfig
 
@@ -16,7 +19,6 @@ __all__ = [
     "LanguageConfig",
     "LinesConfig",
     "PythonDocsSource",
-    "QualityConfig",
     "SourceConfig",
     "SplitConfig",
 ]
@@ -33,54 +35,27 @@ class LanguageConfig(StageConfig):
     """The identifier reads this many characters of a document."""
 
 
-class QualityConfig(StageConfig):
-    """The fastText classifier: full sentences of the seed sources against debris."""
-
-    enabled: bool = True
-    """Train the classifier and score documents with it."""
-    positive_sources: tuple[str, ...] = ()
-    """Sources whose prose is the good example; empty means all of them."""
-    min_prose_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of words in sentence-like lines that makes a document a good example."""
-    negative_rules: tuple[str, ...] = ("gopher_quality", "gopher_repetition")
-    """Records that these rules rejected are bad examples."""
-    max_examples: int = Field(default=4000, ge=1)
-    """Most examples of each class."""
-    min_examples: int = Field(default=100, ge=1)
-    """With fewer of either class no classifier is trained, and the ledger says so."""
-    max_chars: int = Field(default=2000, ge=100)
-    """The classifier reads this many characters of a document."""
-    dim: int = Field(default=16, ge=1)
-    """Size of the word vectors."""
-    epochs: int = Field(default=5, ge=1)
-    """Passes over the examples."""
-    learning_rate: float = Field(default=0.2, gt=0)
-    """fastText's ``lr``."""
-    word_ngrams: int = Field(default=2, ge=1)
-    """Longest word n-gram that is a feature."""
-    buckets: int = Field(default=1 << 17, ge=1)
-    """Hash buckets for n-grams; the model file takes about ``4 * dim * buckets`` bytes."""
-    min_score: float = Field(default=0.05, ge=0, le=1)
-    """Documents that score below are rejected; 0 keeps all."""
-
-
 class BuildConfig(StageConfig):
     """From sources to documents."""
 
     sources: list[SourceConfig] = Field(min_length=1)
     """What is read, in order."""
+    extract: ExtractConfig = ExtractConfig()
+    """From web pages to text."""
     language: LanguageConfig = LanguageConfig()
     """Language identification."""
     rules: RulesConfig = RulesConfig()
     """Heuristic filters."""
+    safety: SafetyConfig = SafetyConfig()
+    """Personal data, domain lists, word lists."""
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
+    """Overlap with evaluation sets."""
     lines: LinesConfig = LinesConfig()
     """Lines and paragraphs repeated across the corpus."""
     dedup: DedupConfig = DedupConfig()
     """Duplicates."""
     split: SplitConfig = SplitConfig()
     """Held-out documents."""
-    quality: QualityConfig = QualityConfig()
-    """Learned filter."""
     value: ValueConfig = ValueConfig()
     """Score columns."""
     max_bad_share: float = Field(default=0.2, ge=0, le=1)

@@ -22,9 +22,19 @@ from corpus.exchange.units import UnitFlow
 from corpus.funnel import build_ledger, check_bad_share, losses, merged, stats_of_ledger
 from corpus.ledger import LEDGER_NAME, SplitReport, Tally
 from corpus.memory import line as memory_line
+from corpus.report.samples import SAMPLES_NAME, Samples, read_samples, write_samples
 from corpus.sources.plan import plan_shards
 from corpus.sources.record import Shard
-from corpus.steps import classifiers, cluster, lines, read, sketch, survivors, write
+from corpus.steps import (
+    classifiers,
+    cluster,
+    evaluation_sets,
+    lines,
+    read,
+    sketch,
+    survivors,
+    write,
+)
 from corpus.steps.shell import Shell
 from corpus.unit_map import workers_of
 from corpus.workspace import Workspace
@@ -56,25 +66,33 @@ class _Build:
     def run(self) -> dict[str, Any]:
         """All steps, then the ledger."""
         self.context.progress.say(memory_line(self.config, workers_of(self.config.workers)))
-        tallies = self._read() + self._lines()
+        found = self._read()
+        tallies = found + self._lines()
         partitions = self._sketch()
         groups = self._cluster(partitions)
         reports = classifiers.score_candidates(self.shell)
         split = self._survivors(partitions, groups)
         tallies += self._write()
-        ledger = build_ledger(merged(tallies), reports, split)
+        contamination = evaluation_sets.report(self.shell, found)
+        write_samples(self.context.out.path(SAMPLES_NAME), self._samples())
+        ledger = build_ledger(merged(tallies), reports, split, contamination)
         path = self.context.out.path(LEDGER_NAME)
         path.write_text(ledger.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return stats_of_ledger(ledger)
 
     def _read(self) -> list[dict[str, Any]]:
-        arguments = {"shards": self.shards, "config": self.config}
+        arguments = {
+            "shards": self.shards,
+            "config": self.config,
+            "seed": self.context.seed,
+            "index": evaluation_sets.index_of(self.shell),
+        }
         stats = self.shell.each_shard("read", _read_unit, arguments, partial(self._live, Tally()))
         tally = merged(stats)
         check_bad_share(tally, self.config.max_bad_share)
-        if tally.amount("rules", "").documents == 0:
+        if tally.amount("decontaminate", "").documents == 0:
             raise CorpusError(
-                f"no document passed reading, language and rules ({losses(tally)}), so the "
+                f"no document passed reading and the rules ({losses(tally)}), so the "
                 "corpus would be empty; look at the sources, or loosen language and rules"
             )
         return stats
@@ -82,13 +100,20 @@ class _Build:
     def _live(self, tally: Tally, stats: dict[str, Any]) -> str:
         """The live ledger line; stops early where bad input is plainly too much."""
         tally.merge(stats["tally"])
-        entered, passed = tally.amount("read"), tally.amount("rules", "")
+        entered, passed = tally.amount("read"), tally.amount("decontaminate", "")
         if entered.documents >= _LIVE_CHECK_RECORDS:
             check_bad_share(tally, self.config.max_bad_share)
         return (
             f"{entered.documents:,} records, {passed.documents:,} candidates "
             f"({passed.bytes / 1e6:.1f} MB)"
         )
+
+    def _samples(self) -> Samples:
+        samples = Samples(self.context.seed)
+        for step in ("read", "write"):
+            for path in self.work.of_shards(step, SAMPLES_NAME):
+                samples.merge(read_samples(path))
+        return samples
 
     def _lines(self) -> list[dict[str, Any]]:
         """Repeated lines; later steps then read the texts without them."""
@@ -168,12 +193,24 @@ class _Build:
         return self.shell.map(step, ["all"], _flow_unit, given)[0]["found"]
 
     def _write(self) -> list[dict[str, Any]]:
-        arguments = {"work": self.work, "sketches": self.sketches, "config": self.config}
+        arguments = {
+            "work": self.work,
+            "sketches": self.sketches,
+            "config": self.config,
+            "seed": self.context.seed,
+        }
         return self.shell.each_shard("write", _write_unit, arguments)
 
 
-def _read_unit(unit: Unit, name: str, shards: dict[str, Shard], config: BuildConfig) -> None:
-    read.read(unit, shards[name], config)
+def _read_unit(
+    unit: Unit,
+    name: str,
+    shards: dict[str, Shard],
+    config: BuildConfig,
+    seed: int,
+    index: Path | None,
+) -> None:
+    read.read(unit, shards[name], config, seed, index)
 
 
 def _sketch_unit(unit: Unit, name: str, work: Workspace, config: BuildConfig) -> None:
@@ -187,12 +224,12 @@ def _flow_unit(
 
 
 def _write_unit(
-    unit: Unit, name: str, work: Workspace, sketches: Sketches, config: BuildConfig
+    unit: Unit, name: str, work: Workspace, sketches: Sketches, config: BuildConfig, seed: int
 ) -> None:
     rejected: list[Path] = [work.file(f"read/{name}", read.REJECTED_NAME)]
     if config.lines.enabled:
         rejected.append(work.file(f"{lines.STEP}/{name}", lines.REJECTED_NAME))
     steps = write.LATER_STEPS if config.lines.enabled else (lines.STEP, *write.LATER_STEPS)
-    write.write(unit, name, work, rejected, steps)
+    write.write(unit, name, work, rejected, steps, seed)
     if config.dedup.index:
         write.write_dedup(unit, name, work, sketches, config.dedup)

@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 
+from corpus.safety.config import SafetyConfig, score_columns
+
 NEGATIVES = pa.schema(
     [
         pa.field("uid", pa.uint64()),
@@ -50,7 +52,17 @@ CANDIDATES = pa.schema(
         pa.field("bytes", pa.int64()),
         pa.field("lang", pa.string()),
         pa.field("lang_score", pa.float32()),
+        pa.field("title", pa.string()),
+        pa.field("date", pa.string()),
+        pa.field("licence", pa.string()),
+        pa.field("pii", pa.map_(pa.string(), pa.uint32())),
         pa.field("prose", pa.float32()),
     ]
 )
-"""Documents that passed the rules."""
+"""Documents that passed all steps of reading; ``prose`` is null where no seed asks for it."""
+
+
+def candidates_schema(safety: SafetyConfig) -> pa.Schema:
+    """CANDIDATES with a score column per word list."""
+    scores = [pa.field(name, pa.float32()) for name in score_columns(safety)]
+    return pa.schema([*CANDIDATES, *scores])

@@ -14,6 +14,7 @@ from corpus.dedup.config import DedupConfig
 from corpus.dedup.index import write_index
 from corpus.dedup.sketches import Sketches
 from corpus.ledger import PASSED, Tally
+from corpus.report.samples import SAMPLES_NAME, Samples, write_samples
 from corpus.tables import batches, write_table
 from corpus.workspace import Workspace
 
@@ -26,6 +27,7 @@ def write(
     work: Workspace,
     rejected: Sequence[Path],
     steps: Sequence[str],
+    seed: int,
 ) -> None:
     """Join candidates, scores and decisions to the artifact's parts; fills the unit's tally.
 
@@ -35,12 +37,14 @@ def write(
         work: what earlier steps left.
         rejected: the shard's rejects of earlier steps.
         steps: steps that are counted here, LATER_STEPS at the end.
+        seed: chooses the samples.
     """
     decided = pq.read_table(work.decisions(shard))
     scores = _scores(work, shard)
     schema = documents_schema(scores.column_names if scores is not None else ())
     late: list[pa.Table] = [pq.read_table(path) for path in rejected]
     tally = Tally()
+    samples = Samples(seed)
     path = unit.path(f"documents/part-{shard}.parquet")
     start = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as documents:
@@ -53,8 +57,10 @@ def write(
                 documents.write_table(_shaped(table.filter(kept), schema))
             late.append(_rejects(table.filter(pc.invert(kept))))
             _count(tally, table, steps)
+            _offer(samples, table)
             start += len(batch)
     write_table(unit.path(f"rejected/part-{shard}.parquet"), pa.concat_tables(late))
+    write_samples(unit.scratch(SAMPLES_NAME), samples)
     unit.stats["tally"] = tally.rows()
 
 
@@ -122,3 +128,14 @@ def _count(tally: Tally, table: pa.Table, steps: Sequence[str]) -> None:
                 break
         else:
             tally.add("kept", split, source, language, size)
+
+
+def _offer(samples: Samples, table: pa.Table) -> None:
+    """Kept documents, and those that a later step rejected, as examples."""
+    columns = ("stage", "reason", "uid", "source", "lang", "url", "text")
+    for stage, reason, uid, source, language, url, text in zip(
+        *(table[name].to_pylist() for name in columns), strict=True
+    ):
+        samples.offer(
+            stage or "kept", reason, uid, source=source, lang=language, text=text, url=url
+        )

@@ -125,6 +125,15 @@ class ValueConfig(StageConfig):
         )
 
     @property
+    def wants_prose(self) -> bool:
+        """Whether a seed asks how much of a document is prose."""
+        return any(
+            seed.debris or seed.min_prose_share > 0
+            for classifier in self.classifiers
+            for seed in (*classifier.positives, *classifier.negatives)
+        )
+
+    @property
     def max_chars(self) -> int:
         """Characters of a rejected record that reading keeps as an example."""
         return max((classifier.max_chars for classifier in self.classifiers), default=0)

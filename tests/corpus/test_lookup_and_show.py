@@ -11,7 +11,7 @@ from clusters.artifact import Artifact, ArtifactError
 from clusters.execute import run_stage
 from contracts.documents import document_uid
 from corpus.cli import app
-from corpus.ledger import PASSED, STEPS, Ledger, QualityReport, Tally, kept
+from corpus.ledger import PASSED, STEPS, Ledger, Tally, kept
 from corpus.stages import STAGES
 from corpus.tokenizer import TokenizerConfig
 from corpus.tokens import TokensConfig
@@ -29,7 +29,7 @@ def ledger() -> dict:
     tally.add("language", "other_language", "docs", "de", 250_000, count=3)
     tally.add("kept", "train", "docs", "en", 4_000_000, count=8)
     whole = Ledger(
-        steps=tally.steps(), kept=kept(tally), quality=QualityReport(), bad_records=0, bad_share=0
+        steps=tally.steps(), kept=kept(tally), bad_records=0, bad_share=0
     )
     return whole.model_dump()
 

@@ -82,9 +82,9 @@ def test_the_ledger_agrees_with_the_tables(made: tuple[Path, Artifact]) -> None:
     held_out = ledger.kept.splits["validation"]
     assert ledger.split.validation_documents == held_out.documents
     assert ledger.split.validation_bytes == held_out.bytes
-    assert ledger.quality.skipped is None
-    assert ledger.quality.heldout_auc is not None
-    assert ledger.quality.heldout_auc > 0.9
+    assert ledger.classifiers[0].skipped is None
+    assert ledger.classifiers[0].heldout_auc is not None
+    assert ledger.classifiers[0].heldout_auc > 0.9
     assert None not in documents["quality"].to_pylist()
 
 
@@ -192,7 +192,7 @@ def test_too_little_text_for_a_classifier_is_said_in_the_ledger(tmp_path: Path) 
     (folder / "few.jsonl").write_text("\n".join(map(json.dumps, rows)))
     artifact = build(tmp_path / "store", folder)
     ledger = read_ledger(artifact.path("ledger.json"))
-    assert ledger.quality.skipped is not None
+    assert ledger.classifiers[0].skipped is not None
     documents, _ = _tables(artifact)
     assert documents["quality"].to_pylist() == [None] * len(documents)
     assert len(documents) >= 1
@@ -205,5 +205,5 @@ def test_the_installed_documentation_gives_at_least_ten_megabytes(tmp_path: Path
     ledger = read_ledger(artifact.path("ledger.json"))
     assert ledger.kept.total.bytes >= 10_000_000
     assert set(ledger.kept.sources) == {"docs", "docstrings"}
-    assert ledger.quality.heldout_auc is not None
-    assert ledger.quality.heldout_auc > 0.9
+    assert ledger.classifiers[0].heldout_auc is not None
+    assert ledger.classifiers[0].heldout_auc > 0.9
