@@ -6,6 +6,7 @@ from clusters.config import StageConfig, execution
 from corpus.decontaminate.config import DecontaminateConfig
 from corpus.dedup.config import DedupConfig, LinesConfig, SplitConfig
 from corpus.extract.config import ExtractConfig
+from corpus.language.config import LanguageConfig
 from corpus.rules.config import RulesConfig
 from corpus.safety.config import SafetyConfig
 from corpus.sources.config import PYTHON_DOCS, FilesSource, PythonDocsSource, SourceConfig
@@ -22,17 +23,6 @@ __all__ = [
     "SourceConfig",
     "SplitConfig",
 ]
-
-
-class LanguageConfig(StageConfig):
-    """Which languages are kept."""
-
-    keep: tuple[str, ...] = ("en",)
-    """ISO 639-1 codes; empty keeps every language."""
-    min_score: float = Field(default=0.5, ge=0, le=1)
-    """Lowest probability the identifier must give a kept language."""
-    max_chars: int = Field(default=2000, ge=100)
-    """The identifier reads this many characters of a document."""
 
 
 class BuildConfig(StageConfig):

@@ -12,7 +12,7 @@ from corpus.config import BuildConfig
 from corpus.decontaminate.index import Hit
 from corpus.decontaminate.index_file import load_index
 from corpus.extract.page import Page, extract_page
-from corpus.language import identify
+from corpus.language import identify, refusal
 from corpus.ledger import UNKNOWN_LANGUAGE
 from corpus.normalise import normalise
 from corpus.rules.clean import clean
@@ -112,14 +112,12 @@ class Cleaner:
         return normal
 
     def _identify(self, text: _Text) -> float:
-        config = self.config.language
-        language, score = identify(text.text[: config.max_chars])
-        text.language = language
-        if config.keep and language not in config.keep:
-            raise _refused("language", "other_language", Rejection("", score), text)
-        if config.keep and score < config.min_score:
-            raise _refused("language", "uncertain_language", Rejection("", score), text)
-        return score
+        found = identify(text.text, self.config.language)
+        text.language = found.lang
+        reason = refusal(found, self.config.language)
+        if reason:
+            raise _refused("language", reason, Rejection("", found.score), text)
+        return found.score
 
     def _ruled(self, record: Record, text: _Text) -> _Text:
         """The text without the lines that rules drop, where it passes them all."""
