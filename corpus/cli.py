@@ -38,7 +38,7 @@ def stats(
 
 @app.command()
 def why(
-    key: Annotated[str, typer.Argument(metavar="UID", help="Uid or id of a document.")],
+    key: Annotated[str, typer.Argument(metavar="UID", help="Uid, id or URL of a document.")],
     path: Annotated[Path, typer.Argument(help="runs/NAME/STAGE or a corpus artifact.")],
     json: JsonOption = False,
 ) -> None:
@@ -77,3 +77,19 @@ def report(
     from corpus.report.page import write_report
 
     print(write_report(path, out))
+
+
+@app.command()
+def calibrate(
+    path: Annotated[str, typer.Argument(help="File, folder or glob of good documents.")],
+    lang: Annotated[str, typer.Option(help="ISO 639-1 code of their language.")],
+    field: Annotated[str, typer.Option(help="Field or column with the text.")] = "text",
+    tail: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share that one threshold may reject.")
+    ] = 0.02,
+    limit: Annotated[int, typer.Option(min=1, help="Most documents measured.")] = 5000,
+) -> None:
+    """Write thresholds of the rules for a language, as YAML for a recipe's ``rules``."""
+    from corpus.rules.calibrate_files import calibrated_yaml
+
+    typer.echo(calibrated_yaml(path, lang, field, tail, limit), nl=False)
