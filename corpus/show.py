@@ -44,7 +44,7 @@ def print_stats(path: Path, as_json: bool) -> None:
 
 
 def print_fates(key: str, path: Path, as_json: bool) -> None:
-    """Print what became of the document of that uid or id.
+    """Print what became of the document of that uid, id or URL.
 
     Raises:
         ArtifactError: no corpus there, or no such document in it.
@@ -52,7 +52,7 @@ def print_fates(key: str, path: Path, as_json: bool) -> None:
     fates = find(Artifact.open(path, "corpus"), key)
     if not fates:
         raise ArtifactError(
-            f"{path}: no kept or rejected document has the uid or id {key!r}; "
+            f"{path}: no kept or rejected document has the uid, id or URL {key!r}; "
             "ids are case-sensitive, and a source that was never read leaves no trace"
         )
     _print([fate.model_dump() for fate in fates], [_fate(fate) for fate in fates], as_json)
@@ -165,8 +165,16 @@ def _domains(stats: dict[str, Any]) -> Table:
 
 def _fate(fate: Fate) -> Table:
     table = Table(title="kept" if fate.kept else "rejected", show_header=False)
-    for name, value in fate.model_dump(exclude={"kept", "scores"}, exclude_none=True).items():
+    lists = {"kept", "scores", "passed", "members", "masked"}
+    for name, value in fate.model_dump(exclude=lists, exclude_none=True).items():
         table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    if fate.passed:
+        table.add_row("passed", ", ".join(fate.passed))
+    for name, count in fate.masked.items():
+        table.add_row("masked", f"{count} x {name}")
+    for member in fate.members:
+        what = "kept" if member.kept else member.reason or "rejected"
+        table.add_row("of its cluster", f"{member.uid} {member.id} ({what})")
     for name, score in fate.scores.items():
         table.add_row(name, "none" if score is None else f"{score:.4g}")
     return table

@@ -36,7 +36,11 @@ def _write(context: StageContext) -> dict[str, Any]:
         path = context.out.path(f"documents/part-{part:05d}.parquet")
         pq.write_table(pa.Table.from_pylist(rows, schema=documents_schema(["quality"])), path)
     path = context.out.path("rejected/part-00000.parquet")
-    pq.write_table(pa.Table.from_pylist(config.rejected, schema=REJECTED), path)
+    schema = REJECTED
+    for name in ("cluster", "survivor"):
+        if name not in schema.names and any(name in row for row in config.rejected):
+            schema = schema.append(pa.field(name, pa.uint64()))
+    pq.write_table(pa.Table.from_pylist(config.rejected, schema=schema), path)
     if config.ledger is not None:
         context.out.path("ledger.json").write_text(json.dumps(config.ledger))
     return {}

@@ -28,9 +28,7 @@ def ledger() -> dict:
             tally.add(step, PASSED, "docs", "en", 500_000)
     tally.add("language", "other_language", "docs", "de", 250_000, count=3)
     tally.add("kept", "train", "docs", "en", 4_000_000, count=8)
-    whole = Ledger(
-        steps=tally.steps(), kept=kept(tally), bad_records=0, bad_share=0
-    )
+    whole = Ledger(steps=tally.steps(), kept=kept(tally), bad_records=0, bad_share=0)
     return whole.model_dump()
 
 
@@ -77,6 +75,63 @@ def test_a_rejected_record_with_its_reason(corpus: Artifact) -> None:
     assert not fate["kept"]
     assert [fate["stage"], fate["reason"], fate["score"]] == ["rules", "gopher.too_short", 3.0]
     assert "gopher.too_short" in call("why", "gone", str(corpus.directory))
+
+
+def test_by_url_with_what_was_masked_and_the_start_of_the_text(make_corpus: MakeCorpus) -> None:
+    url = "https://example.org/a?b=1"
+    corpus = make_corpus(
+        [
+            {
+                "id": "a",
+                "url": url,
+                "source": "web",
+                "text": "x" * 999,
+                "title": "A title",
+                "pii": {"email": 2, "phone": 1},
+            }
+        ],
+        [{"uid": 5, "id": "b", "url": url, "stage": "rules", "reason": "c4.curly", "score": None}],
+        ledger(),
+        parts=1,
+    )
+    kept, rejected = json.loads(call("why", url, str(corpus.directory), "--json"))
+    assert kept["masked"] == {"email": 2, "phone": 1}
+    assert (kept["title"], kept["excerpt"]) == ("A title", "x" * 300)
+    assert kept["passed"] == list(STEPS)
+    assert rejected["passed"] == list(STEPS[: STEPS.index("rules")])
+    assert "2 x email" in call("why", url, str(corpus.directory))
+
+
+def test_a_cluster_and_its_survivor(make_corpus: MakeCorpus) -> None:
+    same = {"stage": "dedup", "reason": "near_duplicate", "cluster": 10}
+    corpus = make_corpus(
+        [
+            {"id": "best", "uid": 12, "cluster": 10, "dup_count": 3, "source": "s", "text": "t"},
+            {"id": "alone", "uid": 13, "source": "s", "text": "t"},
+        ],
+        [{"uid": 10, "id": "copy", **same}, {"uid": 11, "id": "draft", **same}],
+    )
+    (best,) = json.loads(call("why", "12", str(corpus.directory), "--json"))
+    assert [member["uid"] for member in best["members"]] == [10, 11]
+    assert best["survivor"] is None
+    (copy,) = json.loads(call("why", "copy", str(corpus.directory), "--json"))
+    assert (copy["survivor"], [member["id"] for member in copy["members"]]) == (
+        12,
+        ["best", "draft"],
+    )
+    assert "best (kept)" in call("why", "copy", str(corpus.directory))
+    (alone,) = json.loads(call("why", "13", str(corpus.directory), "--json"))
+    assert alone["members"] == []
+
+
+def test_a_survivor_named_by_the_reject_itself(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus(
+        [{"id": "best", "uid": 12, "cluster": 10, "dup_count": 2, "source": "s", "text": "t"}],
+        [{"uid": 11, "id": "copy", "stage": "dedup", "reason": "near_duplicate", "survivor": 12}],
+    )
+    (copy,) = json.loads(call("why", "copy", str(corpus.directory), "--json"))
+    assert (copy["survivor"], copy["cluster"]) == (12, 10)
+    assert [member["id"] for member in copy["members"]] == ["best"]
 
 
 def test_an_id_of_two_sources_gives_both(corpus: Artifact) -> None:
