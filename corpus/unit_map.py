@@ -5,6 +5,7 @@ from typing import Any
 
 from clusters.failpoints import failpoint
 from clusters.progress import Progress
+from clusters.stage import StageError
 from clusters.units import Unit, Units
 
 _CPUS_PER_UNIT = 0.8
@@ -97,7 +98,12 @@ def _next(running: list[Any]) -> str:
 
     (ended, *_), rest = ray.wait(running, num_returns=1)
     running[:] = rest
-    return ray.get(ended)
+    try:
+        return ray.get(ended)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, StageError):  # its message alone, without the task's traces
+            raise error.cause from None
+        raise
 
 
 def _run_unit(name: str, shared: tuple[Units, Work, dict[str, Any]]) -> str:

@@ -69,7 +69,7 @@ def _parse(
 ) -> Record | BadRecord:
     place = _place(file, number)
     try:
-        values = _value(line, number)
+        values = _value(source, line, number)
     except UnicodeDecodeError as error:
         reason = f"not_utf8: byte {error.start}"
     except (ValueError, RecursionError) as error:  # ValueError: an integer of 5,000 digits
@@ -81,14 +81,19 @@ def _parse(
     return BadRecord(id=place, key=keys.key(line), source=source.source, reason=reason)
 
 
-def _value(line: bytes, number: int) -> Any:
-    """The line's value. orjson is twice as fast; what it refuses, json may take (NaN, lone
-    surrogates, integers beyond 64 bits), or says what is wrong and where.
+def _value(source: FilesSource, line: bytes, number: int) -> Any:
+    """The line's value.
+
+    orjson is twice as fast; what it refuses, json may take (NaN, lone surrogates), or says
+    what is wrong and where.
     """
     try:
-        return orjson.loads(line)
+        values = orjson.loads(line)
     except orjson.JSONDecodeError:
         return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    if isinstance(values, dict) and isinstance(values.get(source.id_field), float):
+        return json.loads(line)  # orjson makes a float of an integer beyond 64 bits
+    return values
 
 
 def _too_long(
