@@ -21,7 +21,7 @@ def record() -> runs.RunRecord:
 
 
 def test_every_stage_says_what_went_in_and_what_came_out(record: runs.RunRecord) -> None:
-    assert len(record.stages) == 11
+    assert len(record.stages) == 12
     for name, stage in record.stages.items():
         assert stage.fingerprint, name
         assert stage.seconds is not None, name
