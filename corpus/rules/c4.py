@@ -10,6 +10,7 @@ from corpus.rules.verdict import Rejection
 
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 _ELLIPSIS = ("...", "…")
+_MANY_EMPTY = re.compile(r"\n{3,}")
 
 
 def clean(text: str, config: C4Config, dropped: Counter[str]) -> str:
@@ -17,38 +18,40 @@ def clean(text: str, config: C4Config, dropped: Counter[str]) -> str:
 
     Empty lines stay, so that paragraphs stay apart.
     """
+    if config.citations and "[" in text:
+        text = _CITATION.sub("", text)
+    banned = (*config.policy, "javascript") if config.javascript else config.policy
+    lower = text.lower()
+    banned = tuple(phrase for phrase in banned if phrase in lower)
     kept = []
     for line in text.split("\n"):
-        if not line.strip():
-            kept.append("")
-            continue
-        line, reason = _clean_line(line, config)
+        end = line.rstrip()
+        reason = _line_reason(end, config, banned) if end else ""
         if reason:
             dropped[reason] += 1
         else:
-            kept.append(line)
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+            kept.append(line if end else "")
+    return _MANY_EMPTY.sub("\n\n", "\n".join(kept)).strip()
 
 
-def _clean_line(line: str, config: C4Config) -> tuple[str, str]:
-    """(line, why it goes or nothing)."""
-    words = line.split()
-    if len(line) > config.max_word_chars and max(map(len, words)) > config.max_word_chars:
-        return line, "long_word"
-    if config.citations and "[" in line:
-        line = _CITATION.sub("", line)
-    if config.terminal_punctuation:
-        end = line.rstrip()
-        if not end.endswith(config.end_marks) or end.endswith(_ELLIPSIS):
-            return line, "no_end_mark"
-    if len(words) < config.min_line_words and len(line) < _wide(config.min_line_words, line):
-        return line, "few_words"
-    lower = line.lower()
-    if config.javascript and "javascript" in lower:
-        return line, "javascript"
-    if any(phrase in lower for phrase in config.policy):
-        return line, "policy"
-    return line, ""
+def _line_reason(line: str, config: C4Config, banned: tuple[str, ...]) -> str:
+    """Why a line goes, or nothing. ``banned`` is what the text has of the banned phrases."""
+    if len(line) > config.max_word_chars and max(map(len, line.split())) > config.max_word_chars:
+        return "long_word"
+    if config.terminal_punctuation and (
+        not line.endswith(config.end_marks) or line.endswith(_ELLIPSIS)
+    ):
+        return "no_end_mark"
+    words = len(line.split(None, config.min_line_words))
+    if words < config.min_line_words and len(line) < _wide(config.min_line_words, line):
+        return "few_words"
+    if banned:
+        lower = line.lower()
+        if config.javascript and "javascript" in lower:
+            return "javascript"
+        if any(phrase in lower for phrase in banned):
+            return "policy"
+    return ""
 
 
 def _wide(words: int, line: str) -> int:

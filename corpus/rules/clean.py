@@ -33,7 +33,7 @@ def clean(source: str, text: str, language: str, config: RulesConfig) -> Cleaned
     if profile.dclm.enabled:
         counts = Counter()
         before = text
-        text = dclm.clean(text, profile.dclm, counts)
+        text = dclm.clean(text, profile.dclm, counts, profile.unit)
         dropped |= {f"dclm.{reason}": lines for reason, lines in counts.items()}
         removed = removed_share(_size(before, profile), _size(text, profile)) if counts else 0.0
         if removed > profile.dclm.max_removed_words:
@@ -48,4 +48,4 @@ def removed_share(before: int, after: int) -> float:
 
 def _size(text: str, profile: Profile) -> int:
     """Words without punctuation."""
-    return len(Statistics(text, profile.unit).tokens.lengths)
+    return len(Statistics(text, profile.unit).token_runs[0])

@@ -3,51 +3,96 @@
 import re
 from collections import Counter
 from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
 
 from corpus.rules.configs.dclm import DclmConfig
-from corpus.rules.statistics import Statistics
+from corpus.rules.configs.unit import Unit
+from corpus.rules.statistics import DIGIT, UPPER, Statistics
 from corpus.rules.verdict import Rejection
 
+_NEWLINE = 10
+_MANY_EMPTY = re.compile(r"\n{3,}")
 
-def clean(text: str, config: DclmConfig, dropped: Counter[str]) -> str:
+
+def clean(text: str, config: DclmConfig, dropped: Counter[str], unit: Unit = "word") -> str:
     """The text without the lines that RefinedWeb drops; counts them by reason in ``dropped``."""
-    kept = []
-    for line in text.split("\n"):
-        reason = line_reason(line, config) if line.strip() else ""
-        if reason:
-            dropped[reason] += 1
-        else:
-            kept.append(line)
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+    measured = _Lines.of(text, unit)
+    suspects = measured.suspects(config).tolist()
+    if not suspects:
+        return text
+    lines = text.split("\n")
+    going = set()
+    for number in suspects:
+        if lines[number].strip():
+            reason = measured.reason(number, config)
+            if not reason and measured.words[number] <= config.short_line_words:
+                reason = _phrase_reason(lines[number], config)
+            if reason:
+                dropped[reason] += 1
+                going.add(number)
+    if not going:
+        return text
+    kept = [line for number, line in enumerate(lines) if number not in going]
+    return _MANY_EMPTY.sub("\n\n", "\n".join(kept)).strip()
 
 
-def line_reason(line: str, config: DclmConfig) -> str:
-    """Why a line goes, or nothing."""
-    words = len(line.split())
-    if not line.islower() and upper_share(line) > config.max_upper_line:
-        return "upper_case"
-    if words < config.min_line_words and (line.isascii() or len(line) < 2 * config.min_line_words):
-        return "few_words"
-    if config.max_digit_line < 1 and digit_share(line) > config.max_digit_line:
-        return "digits"
-    if words > config.short_line_words:
+class _Lines(NamedTuple):
+    """Counts per line, empty lines included; all of shape (lines,)."""
+
+    chars: np.ndarray
+    upper: np.ndarray
+    digits: np.ndarray
+    words: np.ndarray
+
+    @classmethod
+    def of(cls, text: str, unit: Unit) -> "_Lines":
+        stats = Statistics(text, unit)
+        ends = np.append(np.flatnonzero(stats.codes == _NEWLINE), len(stats.codes))
+        starts = np.append(0, ends[:-1] + 1)
+        word_starts, _ = stats.words
+        words = np.diff(np.searchsorted(word_starts, np.append(starts, len(stats.codes))))
+        return cls(
+            chars=ends - starts,
+            upper=_count(stats.kinds & UPPER, starts, ends),
+            digits=_count(stats.kinds & DIGIT, starts, ends),
+            words=words,
+        )
+
+    def suspects(self, config: DclmConfig) -> np.ndarray:
+        """Numbers of the lines that some rule may drop: most lines of prose are none."""
+        return np.flatnonzero(
+            (self.words <= max(config.short_line_words, config.min_line_words - 1))
+            | (self.upper > config.max_upper_line * self.chars)
+            | (self.digits > config.max_digit_line * self.chars)
+        )
+
+    def reason(self, number: int, config: DclmConfig) -> str:
+        """Why a line goes by its counts, or nothing."""
+        chars, words = int(self.chars[number]), int(self.words[number])
+        if self.upper[number] > config.max_upper_line * chars:
+            return "upper_case"
+        if words < config.min_line_words:
+            return "few_words"
+        if self.digits[number] > config.max_digit_line * chars:
+            return "digits"
         return ""
+
+
+def _count(kinds: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    sums = np.concatenate(([0], np.cumsum(kinds > 0)))
+    return sums[ends] - sums[starts]
+
+
+def _phrase_reason(line: str, config: DclmConfig) -> str:
+    """Why a short line goes by what it says, or nothing."""
     lower = line.lower()
     if config.counters and is_counter(lower, config.counters):
         return "counter"
     if lower.startswith(config.prefixes) or lower.endswith(config.suffixes):
         return "phrase"
     return "phrase" if any(phrase in lower for phrase in config.phrases) else ""
-
-
-def upper_share(line: str) -> float:
-    """Share of a line's characters that are upper case."""
-    return sum(map(str.isupper, line)) / max(len(line), 1)
-
-
-def digit_share(line: str) -> float:
-    """Share of a line's characters that are digits."""
-    return sum(map(str.isdigit, line)) / max(len(line), 1)
 
 
 def is_counter(lower: str, nouns: tuple[str, ...]) -> bool:

@@ -33,7 +33,7 @@ def _by_pieces(
 def _by_ngrams(stats: Statistics, config: GopherRepetitionConfig) -> Rejection | None:
     hashes, lengths = stats.tokens
     for n, limit in config.max_top_ngram_chars.items():
-        share = top_ngram_share(hashes, lengths, n)
+        share = top_ngram_share(hashes, lengths, n, limit)
         if share > limit:
             return Rejection(f"top_{n}_gram", share)
     limits = config.max_duplicate_ngram_chars

@@ -7,14 +7,11 @@ from functools import lru_cache
 _OPENERS = r"[\"'”’)\]」』]*"
 
 
-def ends_with_mark(line: str, marks: tuple[str, ...]) -> bool:
-    """Whether a line, stripped, ends in one of the marks."""
-    return line.rstrip().endswith(marks)
-
-
 def open_line_share(lines: Sequence[str], marks: tuple[str, ...]) -> float:
-    """Share of lines that do not end in one of the marks; 0 where there are none."""
-    return sum(not ends_with_mark(line, marks) for line in lines) / max(len(lines), 1)
+    """Share of stripped lines that do not end in one of the marks; 0 where there are none."""
+    if not lines:
+        return 0.0
+    return 1 - sum([line.endswith(marks) for line in lines]) / len(lines)
 
 
 def count_sentences(text: str, enough: int | None = None) -> int:

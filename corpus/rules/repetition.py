@@ -20,7 +20,7 @@ def duplicate_shares(pieces: Sequence[str]) -> tuple[float, float]:
     return (len(pieces) - len(counts)) / len(pieces), repeated_chars / max(chars, 1)
 
 
-def top_ngram_share(hashes: np.ndarray, lengths: np.ndarray, n: int) -> float:
+def top_ngram_share(hashes: np.ndarray, lengths: np.ndarray, n: int, least: float = 0.0) -> float:
     """Share of the words' characters in the most frequent n-gram.
 
     The n-gram counts only where it occurs more than once; of equally frequent ones the longest
@@ -30,9 +30,10 @@ def top_ngram_share(hashes: np.ndarray, lengths: np.ndarray, n: int) -> float:
         hashes: u64 of each word, shape (words,).
         lengths: characters of each word, shape (words,).
         n: words in an n-gram.
+        least: the answer may be 0 where the share cannot be larger than this.
     """
     grams = ngram_hashes(hashes, n)
-    if len(grams) < 2:
+    if len(grams) < 2 or _most(np.sort(grams)) * n * lengths.max() <= least * lengths.sum():
         return 0.0
     order = np.argsort(grams)
     ordered = grams[order]
@@ -45,6 +46,12 @@ def top_ngram_share(hashes: np.ndarray, lengths: np.ndarray, n: int) -> float:
     ends = np.concatenate(([0], np.cumsum(lengths)))
     chars = (ends[places + n] - ends[places]).max()
     return float(most * chars / ends[-1])
+
+
+def _most(ordered: np.ndarray) -> int:
+    """How often the most frequent of some sorted values occurs."""
+    edges = np.flatnonzero(ordered[1:] != ordered[:-1])
+    return int(np.diff(edges, prepend=-1, append=len(ordered) - 1).max())
 
 
 def duplicate_ngram_shares(

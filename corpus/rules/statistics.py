@@ -13,8 +13,6 @@ import numpy as np
 
 from contracts.ngrams import (
     CODE_POINTS,
-    PART,
-    SEPARATOR,
     WHOLE,
     code_points,
     find_words,
@@ -64,7 +62,7 @@ class Statistics:
     @cached_property
     def words(self) -> tuple[np.ndarray, np.ndarray]:
         """(starts, ends) of the words of this unit."""
-        classes = np.where(self.kinds & SPACE, SEPARATOR, PART).astype(np.uint8)
+        classes = (self.kinds & SPACE) ^ 1  # PART is 1, SEPARATOR 0
         if self.unit == "character":
             classes[find_single(self.codes)] = WHOLE
         return runs(classes)
@@ -117,14 +115,20 @@ class Statistics:
         return duplicate_shares(self.paragraphs)
 
     @cached_property
-    def tokens(self) -> Tokens:
-        """Words without punctuation: runs of letters, digits and ``_``, or single characters."""
-        classes = np.where(self.kinds & WORD, PART, SEPARATOR).astype(np.uint8)
+    def token_runs(self) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, ends) of words without punctuation: runs of letters, digits and ``_``, or
+        single characters.
+        """
+        classes = (self.kinds & WORD) >> 5  # PART is 1, SEPARATOR 0
         if self.unit == "character":
             classes[find_single(self.codes)] = WHOLE
-        starts, ends = runs(classes)
-        values = mix(self.codes.astype(np.uint64) + np.uint64(1))
-        return Tokens(hash_runs(values, starts, ends), ends - starts)
+        return runs(classes)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Those words by their hashes and lengths."""
+        starts, ends = self.token_runs
+        return Tokens(hash_runs(_values()[self.codes], starts, ends), ends - starts)
 
     @cached_property
     def stop_word_counts(self) -> Counter[str]:
@@ -167,6 +171,12 @@ def _single() -> np.ndarray:
     for first, last in (*_HAN, (0x3040, 0x30FF), (0x0E00, 0x0EFF), (0x1000, 0x109F)):
         single[first : last + 1] = True
     return single
+
+
+@lru_cache(maxsize=1)
+def _values() -> np.ndarray:
+    """u64 that stands for each code point in hashes; upper and lower case differ."""
+    return mix(np.arange(1, CODE_POINTS + 1, dtype=np.uint64))
 
 
 @lru_cache(maxsize=1)

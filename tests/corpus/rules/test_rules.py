@@ -267,7 +267,10 @@ def test_repetition_shares_against_slow_references() -> None:
             {n: _slow_duplicate_ngrams(words, n) for n in sizes}
         )
         for n in (2, 3, 4):
-            assert top_ngram_share(*tokens, n) == pytest.approx(_slow_top_ngram(words, n))
+            share = _slow_top_ngram(words, n)
+            assert top_ngram_share(*tokens, n) == pytest.approx(share)
+            least = rng.random()
+            assert (top_ngram_share(*tokens, n, least) > least) == (share > least)
         pieces = ["".join(pair) for pair in pairwise(words)] or ["x"]
         seen: set[str] = set()
         again = [p for p in pieces if p in seen or seen.add(p)]
