@@ -83,7 +83,7 @@ def config(folder: Path, **more: Any) -> BuildConfig:
         },
         "rules": {"gopher_repetition": {"enabled": False}},
         "split": {"validation_share": 0.2},
-        "language": {"min_score": 0.01},
+        "language": {"keep": {"en": 0.01}},
     }
     return BuildConfig.model_validate(values | more)
 
