@@ -28,8 +28,11 @@ _PAIR = record(
 _PAIRS = Exchange("pairs", "pairs", PARTITIONS, PARTITIONS, _PAIR)
 
 
-def send_holders(place: Place, sketches: Sketches) -> None:
-    """Step ``quotes`` over shards; keeps ``cluster``, ``seen`` and ``is_seen`` of every row."""
+def send_holders(place: Place, sketches: Sketches, max_owners: int) -> None:
+    """Step ``quotes`` over shards; keeps ``cluster``, ``seen`` and ``is_seen`` of every row.
+
+    Of a paragraph of more than ``max_owners`` clusters so many are sent that this is seen.
+    """
     found = place.read(LABELS)
     nodes, repeated = place.load("links", "node"), place.load("links", "repeated")
     clusters = translate(found["node"], found["cluster"], nodes)
@@ -46,7 +49,11 @@ def send_holders(place: Place, sketches: Sketches) -> None:
     holders["hash"], holders["size"] = paragraphs["hash"], paragraphs["size"]
     holders["cluster"] = clusters[paragraphs["row"]]
     holders["total"] = sizes[paragraphs["row"]]
-    place.send(_HOLDERS, "hash", _per_holder(holders))
+    holders = _per_holder(holders)
+    first = starts(holders["hash"])
+    counts = np.diff(np.append(first, len(holders)))
+    number = np.arange(len(holders)) - np.repeat(first, counts)
+    place.send(_HOLDERS, "hash", holders[number <= max_owners])
 
 
 def _cluster_sizes(

@@ -50,8 +50,9 @@ def cluster(
 
 def _split(flow: Flow, sketches: Sketches, config: BuildConfig, seed: int) -> dict[str, Any]:
     split = config.split
-    flow.each(SHARDS, "quotes", quotes.send_holders, sketches=sketches)
-    flow.each(PARTITIONS, "pairs", quotes.find_pairs, max_owners=split.max_paragraph_clusters)
+    most_owners = {"max_owners": split.max_paragraph_clusters}
+    flow.each(SHARDS, "quotes", quotes.send_holders, sketches=sketches, **most_owners)
+    flow.each(PARTITIONS, "pairs", quotes.find_pairs, **most_owners)
     flow.each(PARTITIONS, "contained", quotes.link_contained, max_share=split.max_containment)
     step = run_rounds(flow, "group", "contained")
     counted = flow.each(PARTITIONS, "groups", families.send_groups, joined=step)

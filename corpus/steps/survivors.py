@@ -26,7 +26,7 @@ _REASONS = np.array(["", "near_duplicate", "exact_duplicate", "seen_earlier", "d
 _MEMBERS = Exchange(
     "rank", "members", SHARDS, PARTITIONS,
     record(cluster="u8", uid="u8", content="u8", seen="u8", bytes="u8", score="f4",
-           is_seen="u1", shard="u4", row="u4"),
+           is_seen="u1", copies="u4", shard="u4", row="u4"),
 )  # fmt: skip
 _OUTCOMES = Exchange(
     "best", "outcomes", PARTITIONS, SHARDS,
@@ -55,7 +55,11 @@ def survivors(
 
 
 def _rank(place: Place, work: Workspace, sketches: Sketches, prefer: str) -> None:
-    """Step ``rank`` over shards: every candidate with what it is judged by, to its cluster."""
+    """Step ``rank`` over shards: candidates with what they are judged by, to their clusters.
+
+    Of a shard's documents of equal content the best stands for all. Keeps ``standing``: the row
+    that stands for each row.
+    """
     name = work.shards[place.index]
     clusters = pq.read_table(work.clusters(name))
     documents = sketches.documents(place.index)
@@ -67,7 +71,27 @@ def _rank(place: Place, work: Workspace, sketches: Sketches, prefer: str) -> Non
     records["is_seen"] = clusters["seen_earlier"].is_valid().to_numpy()
     records["seen"] = clusters["seen_earlier"].fill_null(0).to_numpy()
     records["shard"], records["row"] = place.index, np.arange(len(documents))
-    place.send(_MEMBERS, "cluster", records[~clusters["duplicate_id"].to_numpy()])
+    records = _ordered(records[~clusters["duplicate_id"].to_numpy()], "content")
+    both = np.stack([records["cluster"], records["content"]], axis=1)
+    new = np.ones(len(records), bool)
+    new[1:] = (both[1:] != both[:-1]).any(axis=1)
+    first = np.flatnonzero(new)
+    copies = np.diff(np.append(first, len(records)))
+    standing = np.arange(len(documents))
+    standing[records["row"]] = np.repeat(records["row"][first], copies)
+    place.save("standing", standing)
+    records = records[first]
+    records["copies"] = copies
+    place.send(_MEMBERS, "cluster", records)
+
+
+def _ordered(members: np.ndarray, *before: str) -> np.ndarray:
+    """Members by cluster (and more fields), the best first."""
+    by = ["row", "shard", "uid"]
+    keys = [members[name] for name in by]
+    keys += [-members["bytes"].astype(np.int64), -members["score"]]
+    keys += [members[name] for name in before] + [members["cluster"]]
+    return members[np.lexsort(keys)]
 
 
 def _scores(work: Workspace, shard: str, prefer: str, count: int) -> np.ndarray:
@@ -80,24 +104,13 @@ def _scores(work: Workspace, shard: str, prefer: str, count: int) -> np.ndarray:
 
 def _best(place: Place) -> None:
     """Step ``best`` over partitions of clusters: what becomes of every member."""
-    members = place.read(_MEMBERS)
-    members = members[
-        np.lexsort(
-            (
-                members["row"],
-                members["shard"],
-                members["uid"],
-                -members["bytes"].astype(np.int64),
-                -members["score"],
-                members["cluster"],
-            )
-        )
-    ]
+    members = _ordered(place.read(_MEMBERS))
     first = starts(members["cluster"])
     sizes = np.diff(np.append(first, len(members)))
     replies = np.empty(len(members), _OUTCOMES.dtype)
     replies["row"] = members["row"]
-    replies["members"] = np.repeat(sizes, sizes)
+    total = np.add.reduceat(members["copies"], first) if len(first) else sizes
+    replies["members"] = np.repeat(total, sizes)
     replies["survivor"] = np.repeat(members["uid"][first], sizes)
     outcome = np.where(_again(members), _EXACT, _NEAR)
     outcome[first] = _KEPT
@@ -138,6 +151,10 @@ def _decide(place: Place, work: Workspace, sketches: Sketches) -> None:
     outcome[found["row"]] = found["outcome"]
     members[found["row"]] = found["members"]
     survivor[found["row"]] = found["survivor"]
+    standing = place.load("rank", "standing")
+    copied = np.flatnonzero(standing != np.arange(len(standing)))
+    outcome[copied] = np.where(outcome[standing[copied]] == _SEEN, _SEEN, _EXACT)
+    members[copied], survivor[copied] = members[standing[copied]], survivor[standing[copied]]
     table = pa.table(
         {
             "stage": _STAGES[outcome],
@@ -155,12 +172,14 @@ def _decide(place: Place, work: Workspace, sketches: Sketches) -> None:
     place.save("validation", kept & (split == VALIDATION))
     paragraphs = per_document(sketches.paragraphs(place.index))
     paragraphs = paragraphs[kept[paragraphs["row"]]]
-    standing = np.empty(len(paragraphs), _STANDING.dtype)
+    sent = np.empty(len(paragraphs), _STANDING.dtype)
     for name in ("hash", "row", "size"):
-        standing[name] = paragraphs[name]
-    standing["shard"] = place.index
-    standing["trained"] = split[paragraphs["row"]] == TRAIN
-    place.send(_STANDING, "hash", standing)
+        sent[name] = paragraphs[name]
+    sent["shard"] = place.index
+    sent["trained"] = split[paragraphs["row"]] == TRAIN
+    trained = sent[sent["trained"] != 0]
+    once = np.unique(trained["hash"], return_index=True)[1]
+    place.send(_STANDING, "hash", np.concatenate([sent[sent["trained"] == 0], trained[once]]))
 
 
 def _find_shared(place: Place) -> None:
