@@ -10,6 +10,9 @@ from clusters.stage_verbs import add_stage_verb
 
 app = typer.Typer(no_args_is_help=True, help="Raw text to documents and tokens.")
 add_stage_verb(app, "build", "corpus.build", "Clean raw text to documents.")
+add_stage_verb(app, "select", "corpus.select", "Choose documents by score, and weigh domains.")
+add_stage_verb(app, "recall", "corpus.recall", "Find text like some seeds in a large pool.")
+add_stage_verb(app, "complete", "corpus.complete", "Fill a mixture's short domains from a pool.")
 add_stage_verb(app, "tokenizer", "corpus.tokenizer", "Train a tokenizer.")
 add_stage_verb(app, "tokens", "corpus.tokens", "Turn documents into a token store.")
 
