@@ -1,7 +1,8 @@
 """A flow of work units: every place of every step is published on its own."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -9,8 +10,18 @@ from clusters.units import Unit
 from corpus.exchange.files import ends_file, read_group, write_grouped
 from corpus.exchange.flow import PARTITIONS, Exchange, Flow, Place, Side, Work
 from corpus.exchange.memory import partition_names
-from corpus.steps.shell import Shell
 from corpus.workspace import Workspace
+
+
+class RunsUnits(Protocol):
+    """What runs work units: :class:`corpus.steps.shell.Shell`."""
+
+    work: Workspace
+
+    def map(
+        self, step: str, names: list[str], work: Callable[..., None], arguments: dict[str, Any], /
+    ) -> list[dict[str, Any]]:
+        """``work(unit, name, **arguments)`` for the units ``STEP/NAME``; their stats in order."""
 
 
 class _UnitPlace(Place):
@@ -45,7 +56,7 @@ class _UnitPlace(Place):
 class UnitFlow(Flow):
     """Runs a step's places as work units on the cluster."""
 
-    def __init__(self, shell: Shell, names: dict[Side, list[str]], partitions: int) -> None:
+    def __init__(self, shell: RunsUnits, names: dict[Side, list[str]], partitions: int) -> None:
         self._shell = shell
         self._names = {**names, PARTITIONS: partition_names(partitions)}
 

@@ -53,7 +53,9 @@ class Inline:
                 with self.work.units.start(full) as unit:
                     call(unit, name, **arguments)
                 self.done.append(full)
-            stats.append(self.work.units.record(full).stats)
+            record = self.work.units.record(full)
+            assert record is not None
+            stats.append(record.stats)
         return stats
 
 

@@ -54,7 +54,7 @@ def _collect(place: Place, joined: str) -> None:
 def _flow(kind: str, folder: Path, partitions: int) -> Flow:
     work = Workspace(Units(folder), [])
     if kind == "files":
-        return UnitFlow(Inline(work), {SHARDS: [], EARLIER: []}, partitions)  # type: ignore[arg-type]
+        return UnitFlow(Inline(work), {SHARDS: [], EARLIER: []}, partitions)
     with work.units.start("flow/all") as unit:
         return MemoryFlow(unit, {SHARDS: [], EARLIER: []}, partitions)
 

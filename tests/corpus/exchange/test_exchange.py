@@ -74,9 +74,9 @@ def test_files_and_memory_carry_the_same_and_a_second_run_does_nothing(tmp_path:
     names: Any = {SHARDS: ["a", "b", "c"], EARLIER: []}
     work = Workspace(Units(tmp_path), names[SHARDS])
     inline = Inline(work)
-    by_files = _run(UnitFlow(inline, names, 4), records)  # type: ignore[arg-type]
+    by_files = _run(UnitFlow(inline, names, 4), records)
     assert len(inline.done) == 3 + 4 + 3
-    again = _run(UnitFlow(inline, names, 4), records)  # type: ignore[arg-type]
+    again = _run(UnitFlow(inline, names, 4), records)
     assert len(inline.done) == 3 + 4 + 3
     with work.units.start("flow/all") as unit:
         by_memory = _run(MemoryFlow(unit, names), records)

@@ -45,7 +45,7 @@ def test_lines_of_too_many_documents_go_and_what_loses_too_much_is_rejected(
     for partitions in (1, 4):
         made = Made(tmp_path / str(partitions), shards, config())
         names = {SHARDS: made.work.shards, EARLIER: []}
-        flow = UnitFlow(Inline(made.work), names, partitions)  # type: ignore[arg-type]
+        flow = UnitFlow(Inline(made.work), names, partitions)
         stats = drop_repeated(flow, made.work, settings)
         made.work.texts_of = "lines"
         kept = {r["id"]: r for n in made.work.shards
@@ -77,7 +77,7 @@ def test_a_repeated_paragraph_goes_as_a_whole(tmp_path: Path) -> None:
         for i in range(9)
     ]
     made = Made(tmp_path, [rows], config())
-    flow = UnitFlow(Inline(made.work), {SHARDS: made.work.shards, EARLIER: []}, 1)  # type: ignore[arg-type]
+    flow = UnitFlow(Inline(made.work), {SHARDS: made.work.shards, EARLIER: []}, 1)
     drop_repeated(flow, made.work, LinesConfig(enabled=True, min_chars=30))
     made.work.texts_of = "lines"
     texts = pq.read_table(made.work.candidates_file("00000"))["text"].to_pylist()
