@@ -1,5 +1,7 @@
 """Rules for Chinese text, counted in characters (arXiv:2311.01149, section 2.2)."""
 
+import numpy as np
+
 from corpus.rules.configs.han import HanConfig
 from corpus.rules.repetition import duplicate_ngram_shares
 from corpus.rules.statistics import HAN, Statistics
@@ -15,13 +17,19 @@ def han(stats: Statistics, config: HanConfig) -> Rejection | None:
     mean = mean_line_chars(stats)
     if mean < config.min_mean_line_chars:
         return Rejection("short_lines", mean)
-    share = stats.share(HAN)
+    share = han_share(stats)
     if share < config.min_han_share:
         return Rejection("too_few_ideographs", share)
     ((_, repeated),) = duplicate_ngram_shares(*stats.tokens, (config.ngram,))
     if repeated > config.max_repeated_ngrams:
         return Rejection(f"repeated_{config.ngram}_grams", repeated)
     return None
+
+
+def han_share(stats: Statistics) -> float:
+    """Share of ideographs among words, a run of other letters or digits being one word."""
+    starts, _ = stats.token_runs
+    return float(np.count_nonzero(stats.kinds[starts] & HAN)) / max(len(starts), 1)
 
 
 def mean_line_chars(stats: Statistics) -> float:

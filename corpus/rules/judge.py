@@ -35,8 +35,8 @@ def judge(
         rejection = code(stats, config.code)
         return ("code", rejection) if rejection else None
     rules = (
-        ("gopher_quality", lambda: gopher_quality(stats, profile.gopher_quality)),
         ("han", lambda: han(stats, profile.han)),
+        ("gopher_quality", lambda: gopher_quality(stats, profile.gopher_quality)),
         ("fineweb", lambda: fineweb(stats, profile.fineweb)),
         ("c4", lambda: c4(stats, profile.c4)),
         ("dclm", lambda: dclm(stats, profile.dclm)),

@@ -15,7 +15,8 @@ class HanConfig(StageConfig):
     min_mean_line_chars: float = Field(default=10.0, ge=0)
     """Lowest mean of characters a line; lists of links lie below."""
     min_han_share: float = Field(default=0.3, ge=0, le=1)
-    """Smallest share of ideographs among all characters."""
+    """Smallest share of ideographs among words, a run of other letters being one word. Among all
+    characters, as the paper has it, half of the technical articles with code would go."""
     ngram: int = Field(default=13, ge=1)
     """Characters of the n-grams below."""
     max_repeated_ngrams: float = Field(default=0.5, ge=0, le=1)

@@ -78,7 +78,7 @@ def test_chinese_is_judged_by_characters() -> None:
     [
         (_han(3), "han", "too_few_characters"),
         ("春花，\n" * 2 + "的了\n" * 120, "han", "short_lines"),
-        (_han(30).replace("。", " nothing but very long words here "), "han", "too_few_ideographs"),
+        ("好 " + "these are foreign words and more of them " * 9, "han", "too_few_ideographs"),
         ("春夏秋冬的东西南北了红花绿叶高低。\n" * 40, "han", "repeated_13_grams"),
     ],
 )

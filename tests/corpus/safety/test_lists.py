@@ -78,8 +78,9 @@ def test_chinese_entries_match_inside_text_and_latin_ones_do_not() -> None:
 
 
 def test_every_list_gives_a_reason_or_a_column(tmp_path: Path) -> None:
+    hosts = _file(tmp_path, "d", "# note\nbad.example\n")
     config = SafetyConfig(
-        domains=(DomainListConfig(name="adult", path=_file(tmp_path, "d", "# note\nbad.example\n")),),
+        domains=(DomainListConfig(name="adult", path=hosts),),
         url_words=(
             UrlWordsConfig(name="hard", path=_file(tmp_path, "h", "casino\n")),
             UrlWordsConfig(name="soft", path=_file(tmp_path, "s", "free\nwin\n"), min_hits=2),
