@@ -30,6 +30,7 @@ def config(folder: Path) -> BuildConfig:
                 "not_a_document": OFF,
                 "languages": {},
             },
+            "safety": {"pii": OFF},
             "value": {"measures": False, "classifiers": []},
             "split": {"validation_share": 0},
             "workers": 2,
