@@ -17,7 +17,7 @@ class RoundsConfig(FastTextConfig):
     """Times that a classifier is trained and the pool is scored with it."""
     promote: int = Field(default=500, ge=0)
     """Most documents of the pool that become positives after a round: the surest ones."""
-    promote_min_score: float = Field(default=0.95, ge=0, le=1)
+    promote_min_score: float = Field(default=0.9, ge=0, le=1)
     """Lowest score of a promoted document."""
     negatives_per_positive: float = Field(default=4.0, gt=0)
     """Random documents of the pool per positive, at most ``max_examples``."""

@@ -130,8 +130,15 @@ class Search:
         rounds = self.config.rounds
         drawn = self.draw("draw", rounds.max_examples, rounds.max_chars, inside=False)
         for number in range(rounds.rounds):
-            surest = [self._surest(number - 1, part) for part in self.parts] if number else []
-            make = partial(_train, seeds=seeds, drawn=drawn, surest=surest, config=rounds)
+            before = [f"{self.prefix}score-{number - 1}/{part}" for part in self.parts]
+            make = partial(
+                _train,
+                seeds=seeds,
+                drawn=drawn,
+                surest=[self._file(n, pool.SUREST_NAME) for n in before] if number else [],
+                scored=[self._file(n, pool.SCORES_NAME) for n in before] if number else [],
+                config=rounds,
+            )
             self.once(f"train-{number}", make)
             folder = self._file(f"{self.prefix}train-{number}/all", "recall/model.bin").parent
             arguments = {"parts": self.parts, "folder": folder, "config": rounds}
@@ -150,9 +157,6 @@ class Search:
             "recalled": sum(recalled.values()),
             "recalled_by_source": dict(sorted(recalled.items())),
         }
-
-    def _surest(self, number: int, part: str) -> Path:
-        return self._file(f"{self.prefix}score-{number}/{part}", pool.SUREST_NAME)
 
     def _limit(self) -> int | None:
         """The budget key below which the best ``max_share`` of the pool's documents lie."""
@@ -223,13 +227,22 @@ def _draw(unit: Unit, name: str, parts: dict[str, Path], **how: Any) -> None:
 
 
 def _train(
-    unit: Unit, seeds: Path, drawn: list[Path], surest: list[Path], config: RoundsConfig
+    unit: Unit,
+    seeds: Path,
+    drawn: list[Path],
+    surest: list[Path],
+    scored: list[Path],
+    config: RoundsConfig,
 ) -> None:
-    """One round's classifier: seeds and the surest of the pool against random documents."""
+    """One round's classifier: seeds and the surest of the pool against random documents.
+
+    After the first round a random document that the round before recalled is no negative: the
+    pool holds what is sought (reliable negatives, Liu et al. 2003).
+    """
     promoted = _best(surest, config.promote)
     positives = _examples(pa.concat_tables([pq.read_table(seeds), promoted]), config)
     room = min(config.max_examples, int(config.negatives_per_positive * len(positives)))
-    negatives = _examples(_drawn(drawn, room, promoted["uid"]), config)
+    negatives = _examples(_drawn(drawn, scored, config.min_score, room), config)
     shared = {name: getattr(config, name) for name in FastTextConfig.model_fields}
     asked = ClassifierConfig(
         **shared, name="recall", positives=[_POOL], negatives=[_POOL], source_check=False
@@ -255,12 +268,15 @@ def _best(paths: list[Path], count: int) -> pa.Table:
     return table
 
 
-def _drawn(paths: list[Path], count: int, without: pa.ChunkedArray) -> pa.Table:
-    """The documents of smallest hash over all parts, bounded."""
+def _drawn(paths: list[Path], scored: list[Path], min_score: float, count: int) -> pa.Table:
+    """The documents of smallest hash over all parts, bounded, that were not recalled before."""
     table = pool.TEXTS.empty_table()
-    for path in paths:
+    for place, path in enumerate(paths):
         more = pq.read_table(path)
-        more = more.filter(pc.invert(pc.is_in(more["uid"], value_set=without.combine_chunks())))
+        if scored:
+            recalled = pq.read_table(scored[place], filters=pc.field("score") >= min_score)
+            known = recalled["uid"].combine_chunks()
+            more = more.filter(pc.invert(pc.is_in(more["uid"], value_set=known)))
         table = pa.concat_tables([table, more])
         order = np.argsort(order_of(table["uid"].to_numpy()), kind="stable")[:count]
         table = table.take(pa.array(order))

@@ -10,10 +10,10 @@ SPACE, NEWLINE, LOWER, UPPER, CJK, DIGIT, TERMINAL, MARK, SIGN, NOISE = range(10
 """Classes of characters. MARK may stand around a plain word, SIGN may not, NOISE has no place
 in prose."""
 
-TERMINALS = '.!?"”…。！？」』'  # noqa: RUF001
+TERMINALS = '.!?"”…。！？」』'
 """C4's terminal marks (Raffel et al. 2020, arXiv:1910.10683: period, exclamation mark, question
 mark, end quotation mark) and their Chinese and Japanese forms."""
-MARKS = ",;:'()`*_“‘’«»、，；：（）《》「『—–"  # noqa: RUF001
+MARKS = ",;:'()`*_“‘’«»、，；：（）《》「『—–"
 NOISES = "|#<>=~^\\{}[]@+\ufffd"
 _BMP = 1 << 16
 _TRAILING_SPACES = 8
