@@ -7,8 +7,11 @@ practical exception: bytes that are valid UTF-8 beyond ASCII are UTF-8, whatever
 import codecs
 import re
 
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"))
-_MARKS += ((codecs.BOM_UTF16_BE, "utf-16-be"),)
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _META = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:-]{2,40})", re.IGNORECASE)
 META_BYTES = 4096
@@ -33,8 +36,8 @@ def decode(page: bytes, header: str | None = None) -> str:
         return page.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    for name in (header, _declared(page)):
-        text = _tolerant(page, name) if name else None
+    for label in (header, _declared(page)):
+        text = _tolerant(page, label) if label else None
         if text is not None:
             return text
     return _detected(page)

@@ -21,7 +21,7 @@ class ExtractConfig(StageConfig):
     """Bytes of a page that are read; what follows is cut off. Bounds time and memory."""
     max_careful_bytes: int = Field(default=2 << 20, gt=0)
     """Longer pages never go to the careful extractor."""
-    max_careful_blocks: int = Field(default=5000, gt=0)
-    """Pages of more text blocks never go to the careful extractor."""
+    max_careful_elements: int = Field(default=20_000, gt=0)
+    """Pages of more elements never go to the careful extractor."""
     metadata: bool = True
     """Look for title, date, language and licence."""

@@ -11,7 +11,7 @@ from corpus.extract.names import HEADINGS
 
 _END = re.compile(r"[.!?。！？…:;\"”»]$")
 _DIGIT = re.compile(r"\d")
-_LABEL = re.compile(r"[|©»›]")
+_LABEL = re.compile("[|\u00a9\u00bb\u203a]")
 _PARAGRAPHS = ("p", "blockquote")
 _ITEMS = ("li", "dd", "dt")
 _CELLS = ("td", "th")

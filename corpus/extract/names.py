@@ -3,21 +3,22 @@
 import re
 from functools import lru_cache
 
-SKIPPED = frozenset(
-    "figcaption script style noscript template svg iframe button select option input textarea"
-    " dialog object embed head audio video canvas map area applet menu link meta datalist rp rt"
-    .split()
-)
+_SKIPPED = """
+    figcaption script style noscript template svg iframe button select option input textarea dialog
+    object embed head audio video canvas map area applet menu link meta datalist rp rt
+"""
+_INLINE = """
+    a b i em strong span font code small sub sup u s abbr cite q kbd samp var time mark ins del label
+    img br wbr big tt acronym dfn bdi bdo data ruby rb strike nobr
+"""
+SKIPPED = frozenset(_SKIPPED.split())
 """Tags whose contents are never main text."""
 CLUTTER_TAGS = frozenset({"nav", "aside", "footer", "form", "fieldset"})
 """Tags that are clutter unless they hold much of the page's text."""
-INLINE = frozenset(
-    "a b i em strong span font code small sub sup u s abbr cite q kbd samp var time mark ins del"
-    " label img br wbr big tt acronym dfn bdi bdo data ruby rb strike nobr".split()
-)
+INLINE = frozenset(_INLINE.split())
 """Tags that do not end a line of text."""
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
-LEAVES = frozenset("p li td th tr dt dd tbody pre".split()) | HEADINGS
+LEAVES = frozenset(["p", "li", "td", "th", "tr", "dt", "dd", "tbody", "pre"]) | HEADINGS
 """Tags that make no node of their own unless their name says something."""
 CLUTTER_ROLES = frozenset({"navigation", "complementary", "banner", "contentinfo", "dialog"})
 MAIN, CLUTTER, NOTHING = 1, -1, 0

@@ -56,7 +56,7 @@ def extract_page(
     walk = Walk(root)
     p = probabilities(features(walk))
     text, doubt = fast_text(walk, p, config)
-    if _goes_on(html, walk, text, doubt, config):
+    if _goes_on(html, root, text, doubt, config):
         prune(walk, p)
         better = careful_text(root)
         if better or not text:
@@ -79,13 +79,13 @@ def fast_text(walk: Walk, p: np.ndarray, config: ExtractConfig) -> tuple[str, fl
     return render(kept), min(1.0, unsure / max(float(chars[keep].sum()), 1.0))
 
 
-def _goes_on(html: bytes, walk: Walk, text: str, doubt: float, config: ExtractConfig) -> bool:
+def _goes_on(html: bytes, root: Any, text: str, doubt: float, config: ExtractConfig) -> bool:
     """Whether the careful extractor reads the page too. Sizes decide, never the clock."""
     if not config.careful or len(html) > config.max_careful_bytes:
         return False
-    if len(walk.blocks) > config.max_careful_blocks:
+    if doubt <= config.max_doubt and len(text) >= config.min_chars:
         return False
-    return doubt > config.max_doubt or len(text) < config.min_chars
+    return sum(1 for _ in root.iter()) <= config.max_careful_elements
 
 
 def _metadata(root: Any) -> dict[str, str | None]:

@@ -5,6 +5,10 @@ from typing import Any
 
 _CONTROLS = bytes([*range(9), 0x0B, *range(0x0E, 0x20), 0x7F])
 
+LONG_TAG_CHARS = 20_000
+"""Longer tags are looked at: they may hold too many attributes."""
+MAX_ATTRIBUTES = 500
+
 
 @lru_cache(maxsize=1)
 def _parser() -> Any:
@@ -26,8 +30,26 @@ def parse(page: str) -> Any:
     """
     from lxml import etree
 
-    data = page.encode("utf-8", "replace").translate(None, _CONTROLS)
+    data = _bounded(page).encode("utf-8", "replace").translate(None, _CONTROLS)
     try:
         return etree.fromstring(data, _parser())
     except (etree.ParserError, etree.XMLSyntaxError):
         return None
+
+
+def _bounded(page: str) -> str:
+    """The page without most of the attributes of tags that hold thousands of them.
+
+    The parser compares each attribute with those before it: 200,000 in a tag take hours.
+    """
+    pieces = page.split(">")
+    if max(map(len, pieces)) <= LONG_TAG_CHARS:
+        return page
+    for i, piece in enumerate(pieces):
+        start = piece.rfind("<", 0, -1)
+        tag = piece[start + 1 :]
+        if len(tag) > LONG_TAG_CHARS and start >= 0 and tag[0].isalpha():
+            fields = tag.split(maxsplit=MAX_ATTRIBUTES)
+            if len(fields) > MAX_ATTRIBUTES:
+                pieces[i] = piece[: start + 1] + " ".join(fields[:-1])
+    return ">".join(pieces)

@@ -19,9 +19,9 @@ def _expand(value: Any) -> Any:
 class LanguageConfig(StageConfig):
     """Which languages are kept."""
 
-    keep: Annotated[
-        dict[str, Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_expand)
-    ] = {"en": DEFAULT_MIN_SCORE}  # noqa: RUF012 - pydantic copies it
+    keep: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_expand)] = (
+        Field(default={"en": DEFAULT_MIN_SCORE})
+    )
     """Lowest score per kept language, by ISO 639-1 code: ``{en: 0.65, zh: 0.5}``; a list,
     ``[en, zh]``, asks 0.5 of each. ``zh`` is Chinese in either script, ``nb`` Bokmål. Empty
     keeps every language. The score is the share of the text that is in the language, halved

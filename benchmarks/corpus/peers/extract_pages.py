@@ -12,10 +12,11 @@ import time
 from fastwarc.warc import ArchiveIterator
 from trafilatura import extract
 
-pages = {
-    record.headers["WARC-Target-URI"]: record.reader.read()
-    for record in ArchiveIterator(open(sys.argv[1], "rb"), parse_http=True)
-}
+with open(sys.argv[1], "rb") as archive:
+    pages = {
+        record.headers["WARC-Target-URI"]: record.reader.read()
+        for record in ArchiveIterator(archive, parse_http=True)
+    }
 
 
 def text(page: bytes) -> str:
