@@ -176,7 +176,7 @@ def test_an_empty_corpus_says_where_the_records_went(tmp_path: Path) -> None:
         build(tmp_path / "store", folder)
     (folder / "short.jsonl").write_text(json.dumps({"text": "A few English words."}))
     with pytest.raises(CorpusError, match="too_few_words: 1"):
-        build(tmp_path / "store", folder, language={"min_score": 0})
+        build(tmp_path / "store", folder, language={"keep": {"en": 0}})
 
 
 def test_a_missing_file_stops_before_anything_starts(tmp_path: Path) -> None:
