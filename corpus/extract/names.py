@@ -8,8 +8,8 @@ _SKIPPED = """
     object embed head audio video canvas map area applet menu link meta datalist rp rt
 """
 _INLINE = """
-    a b i em strong span font code small sub sup u s abbr cite q kbd samp var time mark ins del label
-    img br wbr big tt acronym dfn bdi bdo data ruby rb strike nobr
+    a b i em strong span font code small sub sup u s abbr cite q kbd samp var time mark ins del
+    label img br wbr big tt acronym dfn bdi bdo data ruby rb strike nobr
 """
 SKIPPED = frozenset(_SKIPPED.split())
 """Tags whose contents are never main text."""
