@@ -89,7 +89,8 @@ def chinese() -> Profile:
                 **{13: 0.154, 14: 0.14, 16: 0.127},
             },
         ),
-        han=HanConfig(enabled=True),
+        # The repetition rule above asks for less than ChineseWebText's half already.
+        han=HanConfig(enabled=True, max_repeated_ngrams=1.0),
         fineweb=FineWebConfig(min_line_punctuation=0.106, max_newlines_per_word=0.178),
     )
 

@@ -13,25 +13,32 @@ from corpus.rules.statistics import DIGIT, UPPER, Statistics
 from corpus.rules.verdict import Rejection
 
 _NEWLINE = 10
+_REASONS = ("", "upper_case", "few_words", "digits")
 _MANY_EMPTY = re.compile(r"\n{3,}")
 
 
 def clean(text: str, config: DclmConfig, dropped: Counter[str], unit: Unit = "word") -> str:
     """The text without the lines that RefinedWeb drops; counts them by reason in ``dropped``."""
     measured = _Lines.of(text, unit)
-    suspects = measured.suspects(config).tolist()
-    if not suspects:
+    reasons = measured.reasons(config)
+    short = (measured.words > 0) & (measured.words <= config.short_line_words)
+    suspects = np.flatnonzero((reasons > 0) | short)
+    if not len(suspects):
         return text
     lines = text.split("\n")
     going = set()
-    for number in suspects:
-        if lines[number].strip():
-            reason = measured.reason(number, config)
-            if not reason and measured.words[number] <= config.short_line_words:
-                reason = _phrase_reason(lines[number], config)
-            if reason:
-                dropped[reason] += 1
-                going.add(number)
+    known = (
+        reasons[suspects].tolist(),
+        short[suspects].tolist(),
+        measured.digits[suspects].tolist(),
+    )
+    for number, code, is_short, digits in zip(suspects.tolist(), *known, strict=True):
+        reason = _REASONS[code]
+        if not reason and is_short:
+            reason = _phrase_reason(lines[number], digits > 0, config)
+        if reason:
+            dropped[reason] += 1
+            going.add(number)
     if not going:
         return text
     kept = [line for number, line in enumerate(lines) if number not in going]
@@ -60,24 +67,14 @@ class _Lines(NamedTuple):
             words=words,
         )
 
-    def suspects(self, config: DclmConfig) -> np.ndarray:
-        """Numbers of the lines that some rule may drop: most lines of prose are none."""
-        return np.flatnonzero(
-            (self.words <= max(config.short_line_words, config.min_line_words - 1))
-            | (self.upper > config.max_upper_line * self.chars)
-            | (self.digits > config.max_digit_line * self.chars)
-        )
-
-    def reason(self, number: int, config: DclmConfig) -> str:
-        """Why a line goes by its counts, or nothing."""
-        chars, words = int(self.chars[number]), int(self.words[number])
-        if self.upper[number] > config.max_upper_line * chars:
-            return "upper_case"
-        if words < config.min_line_words:
-            return "few_words"
-        if self.digits[number] > config.max_digit_line * chars:
-            return "digits"
-        return ""
+    def reasons(self, config: DclmConfig) -> np.ndarray:
+        """Why each line goes by its counts, as a place in ``_REASONS``; 0 where it stays."""
+        found = np.zeros(len(self.words), np.int8)
+        found[self.digits > config.max_digit_line * self.chars] = 3
+        found[self.words < config.min_line_words] = 2
+        found[self.upper > config.max_upper_line * self.chars] = 1
+        found[self.words == 0] = 0
+        return found
 
 
 def _count(kinds: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -85,10 +82,10 @@ def _count(kinds: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarra
     return sums[ends] - sums[starts]
 
 
-def _phrase_reason(line: str, config: DclmConfig) -> str:
+def _phrase_reason(line: str, has_digits: bool, config: DclmConfig) -> str:
     """Why a short line goes by what it says, or nothing."""
     lower = line.lower()
-    if config.counters and is_counter(lower, config.counters):
+    if has_digits and config.counters and is_counter(lower, config.counters):
         return "counter"
     if lower.startswith(config.prefixes) or lower.endswith(config.suffixes):
         return "phrase"

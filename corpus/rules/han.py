@@ -20,6 +20,8 @@ def han(stats: Statistics, config: HanConfig) -> Rejection | None:
     share = han_share(stats)
     if share < config.min_han_share:
         return Rejection("too_few_ideographs", share)
+    if config.max_repeated_ngrams == 1:
+        return None
     ((_, repeated),) = duplicate_ngram_shares(*stats.tokens, (config.ngram,))
     if repeated > config.max_repeated_ngrams:
         return Rejection(f"repeated_{config.ngram}_grams", repeated)

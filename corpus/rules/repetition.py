@@ -66,7 +66,10 @@ def duplicate_ngram_shares(
     last = 0
     total = max(int(lengths.sum()), 1)
     for n in sorted(sizes):
-        grams = ngram_hashes(hashes, n) if len(places) else np.zeros(0, np.uint64)
+        if not len(places):
+            yield n, 0.0
+            continue
+        grams = ngram_hashes(hashes, n)
         places = _inside(places, n - last, len(grams)) if last else places[: len(grams)]
         places = _repeated(grams, places)
         last = n

@@ -20,4 +20,4 @@ class HanConfig(StageConfig):
     ngram: int = Field(default=13, ge=1)
     """Characters of the n-grams below."""
     max_repeated_ngrams: float = Field(default=0.5, ge=0, le=1)
-    """Largest share of characters in n-grams that occur more than once."""
+    """Largest share of characters in n-grams that occur more than once; 1 asks nothing."""
