@@ -11,6 +11,7 @@ from contracts.token_store import STORE_NAME
 from corpus.documents import text_batches
 from corpus.token_store.megatron import export as export_megatron
 from corpus.token_store.reader import TokenStore
+from corpus.tokenise import open_selection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,9 +71,7 @@ def _documents(
 ) -> dict[str, Any]:
     chosen = None
     if selection is not None:
-        from corpus.selection import Selection
-
-        chosen = Selection.open(Artifact.open(selection, "selection"))
+        chosen = open_selection(Artifact.open(selection, "selection"), artifact)
     documents = files = 0
     for part in artifact.files("documents/"):
         domains = None if chosen is None else chosen.part(part.name)

@@ -130,11 +130,18 @@ def encode(tokenizer: "Tokenizer", texts: list[str]) -> list[np.ndarray]:
     ]
 
 
-def open_selection(artifact: Artifact) -> "Selection":
-    """The documents that a stage before this one chose, and their domains' weights."""
+def open_selection(artifact: Artifact, corpus: Artifact | None = None) -> "Selection":
+    """The documents that a stage before this one chose, and their domains' weights.
+
+    Raises:
+        ArtifactError: it is no selection, or selects from another corpus than ``corpus``.
+    """
     from corpus.selection import Selection
 
-    return Selection.open(artifact)
+    selection = Selection.open(artifact)
+    if corpus is not None:
+        selection.check_of(corpus)
+    return selection
 
 
 def _open_shard(

@@ -191,6 +191,7 @@ def _sample(context: StageContext, parts: list[Path]) -> TextSample:
         from corpus.selection import Selection
 
         selection = Selection.open(given[0])
+        selection.check_of(context.input("corpus"))
         groups = _groups(selection, config.by)
         if config.by == "domain" and weights is None:
             weights = {name: weight for name, weight in selection.weights.items() if weight}

@@ -16,7 +16,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -27,6 +29,7 @@ RECIPE = Path(__file__).with_suffix(".yaml")
 PEER = Path(__file__).parent / "peers" / "pipeline.py"
 GOAL = 4.0
 SHARDS = 4
+NAME = "bench-pipeline"
 PROSE_MEGABYTES = 40
 
 
@@ -45,47 +48,41 @@ def _lines(raw: io.BufferedReader) -> Iterator[str]:
     return io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
 
 
-def prepare(data: Path, folder: Path, size: int) -> tuple[int, list[str]]:
-    """Lay out the input; bytes of prose, and texts to train the tokenizer on."""
+def prepare(data: Path, folder: Path, size: int) -> int:
+    """Lay out the input; bytes of prose."""
     (folder / "web").mkdir(parents=True)
     (folder / "prose").mkdir()
     for name in ("article_extraction", "mixed_pages"):
         shutil.copy(data / "web" / f"{name}.warc.gz", folder / "web")
-    total, texts = 0, []
-    files = [
-        gzip.open(folder / "prose" / f"{i}.jsonl.gz", "wt", encoding="utf-8", compresslevel=1)
-        for i in range(SHARDS)
-    ]
-    for number, row in enumerate(prose(data / "corpus" / "en_prose.jsonl.zst", size)):
-        files[number % SHARDS].write(json.dumps(row) + "\n")
-        total += len(row["text"].encode())
-        if number % 8 == 0:
-            texts.append(row["text"])
-    for file in files:
-        file.close()
-    return total, texts
+    total = 0
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(
+                gzip.open(folder / "prose" / f"{i}.jsonl.gz", "wt", 1, encoding="utf-8")
+            )
+            for i in range(SHARDS)
+        ]
+        for number, row in enumerate(prose(data / "corpus" / "en_prose.jsonl.zst", size)):
+            files[number % SHARDS].write(json.dumps(row) + "\n")
+            total += len(row["text"].encode())
+    return total
 
 
-def train(texts: list[str], store: Path) -> Path:
-    """A tokenizer artifact of a small corpus made of ``texts``; its folder of files."""
-    from corpus.tokenizer import save_tokenizer, train_tokenizer
-
-    folder = store / "given"
-    folder.mkdir(parents=True)
-    save_tokenizer(train_tokenizer(texts, 32_000), folder, "chatml", 2048)
-    return folder
+def settings(folder: Path) -> list[str]:
+    """Where our runs keep what they make."""
+    return ["--set", f"store={folder}/store", "--set", f"runs={folder}/runs"]
 
 
-def ours(source: Path, folder: Path, tokenizer: Path) -> dict[str, float]:
-    """Run the recipe on two workers; seconds, and tokens and documents that came out."""
-    command = [sys.executable, "-m", "inkstone", "run", str(RECIPE)]
-    command += ["--set", f"store={folder}/store", "--set", f"runs={folder}/runs"]
-    env = {"BENCH_INPUT": str(source), "BENCH_TOKENIZER": str(tokenizer)}
-    found = run_timed(command, env=env)
-    run_folder = folder / "runs" / "bench-pipeline"
-    shown = run_timed(
-        [sys.executable, "-m", "inkstone", "corpus", "stats", f"{run_folder}/tokens", "--json"]
-    )
+def inkstone(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run our command as a process; see ``run_timed``."""
+    env = {"BENCH_INPUT": str(folder / "in")}
+    return run_timed([sys.executable, "-m", "inkstone", *arguments], env=env)
+
+
+def ours(folder: Path) -> dict[str, Any]:
+    """Run the recipe, its tokenizer made before; seconds, and what came out."""
+    found = inkstone(folder, "run", str(RECIPE), *settings(folder))
+    shown = inkstone(folder, "corpus", "stats", f"{folder}/runs/{NAME}/tokens", "--json")
     whole = [shown[split] for split in ("train", "validation")]
     return {
         "seconds": found["process_seconds"],
@@ -100,10 +97,11 @@ def main() -> None:
     model = next(peer_python().parents[1].rglob("lid.176.ftz"))
     with tempfile.TemporaryDirectory(prefix="inkstone-bench-") as place:
         folder = Path(place)
-        prose_bytes, texts = prepare(data, folder / "in", size)
-        tokenizer = train(texts, folder)
-        mine = ours(folder / "in", folder, tokenizer)
-        files = (tokenizer / "tokenizer.json", model)
+        prose_bytes = prepare(data, folder / "in", size)
+        inkstone(folder, "run", str(RECIPE), "--only", "tokenizer", *settings(folder))
+        tokenizer = (folder / "runs" / NAME / "tokenizer").resolve()
+        mine = ours(folder)
+        files = (next(tokenizer.rglob("tokenizer.json")), model)
         theirs = run_peer(PEER, folder / "in", folder / "datatrove", *files)
     ratio = theirs["process_seconds"] / mine["seconds"]
     keep(

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 _ROW = 26
-_LABEL = 150
-_VALUE = 110
-_WIDTH = 640
+_LABEL = 172
+_VALUE = 96
+_WIDTH = 460
 
 
 def bars(values: Mapping[str, float], texts: Mapping[str, str] | None = None) -> str:
@@ -48,4 +48,4 @@ def _svg(inner: str, height: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 22 else name[:21] + "\u2026"
+    return name if len(name) <= 26 else name[:25] + "\u2026"

@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from clusters.artifact import Artifact, ArtifactError
+from clusters.config import StageConfig
 from clusters.execute import run_stage
+from clusters.stage import Stage
 from contracts.documents import document_uid
 from corpus.cli import app
 from corpus.ledger import PASSED, STEPS, Ledger, Tally, kept
@@ -183,9 +185,31 @@ def test_what_cannot_be_read_is_named(make_corpus: MakeCorpus, tmp_path: Path) -
         call("stats", str(damaged.directory))
 
 
-def test_stats_of_another_kind_is_an_error(corpus: Artifact, tmp_path: Path) -> None:
-    config = TokenizerConfig(vocab_size=300)
+def test_stats_of_a_tokenizer(corpus: Artifact, tmp_path: Path) -> None:
     stage = BY_NAME["corpus.tokenizer"]
-    other = run_stage(stage, config, {"corpus": [corpus]}, store=tmp_path)
-    with pytest.raises(ArtifactError, match="holds 'tokenizer'; stats reads 'corpus'"):
+    made = run_stage(stage, TokenizerConfig(vocab_size=300), {"corpus": [corpus]}, store=tmp_path)
+    value = json.loads(call("stats", str(made.directory), "--json"))
+    assert value["sample"]["en"]["documents"] == 3
+    assert value["languages"]["en"] == value["validation_bytes_per_token"] > 0
+    text = call("stats", str(made.directory))
+    assert "entries" in text
+    assert f"{value['languages']['en']:.2f}" in text
+
+
+def test_stats_of_a_selection(corpus: Artifact, tmp_path: Path) -> None:
+    stage = BY_NAME["corpus.select"]
+    made = run_stage(stage, stage.config(), {"corpus": [corpus]}, store=tmp_path)
+    value = json.loads(call("stats", str(made.directory), "--json"))
+    assert sum(d["train"]["documents"] + d["validation"]["documents"]
+               for d in value["domains"].values()) == 4  # fmt: skip
+    assert "Mixture" in call("stats", str(made.directory))
+
+
+def test_stats_of_another_kind_is_an_error(corpus: Artifact, tmp_path: Path) -> None:
+    stage = Stage(
+        name="corpus.none", config=StageConfig, output="other", run=lambda context: {},
+        needs_ray=False,
+    )  # fmt: skip
+    other = run_stage(stage, StageConfig(), {}, store=tmp_path)
+    with pytest.raises(ArtifactError, match="holds 'other'; stats reads corpus, selection, tok"):
         call("stats", str(other.directory))

@@ -49,6 +49,7 @@ class English(BaseFilter):
         self._model: Any = None
 
     def filter(self, doc: Document) -> bool:
+        """True where the model says English, surely enough."""
         if self._model is None:
             import fasttext
 
