@@ -4,7 +4,8 @@ python -m benchmarks.corpus.growth [MEGABYTES]
 
 MEGABYTES (default 50) is the text at 1 time. Each size is one whole process with two workers
 that reads, sketches, clusters and writes; memory is the sum of the proportional set sizes (PSS)
-of its whole process tree, Ray's own processes included, sampled twice a second.
+of its whole process tree, Ray's own processes included, sampled twice a second. The time that a
+corpus of 50 documents takes is the start; it is taken off before times per GB are compared.
 """
 
 import json
@@ -74,6 +75,7 @@ def main(megabytes: int = 50) -> None:
     warm = folder / "warm"
     write_shards(iter(copies(rows[:50], 1, 0)), warm, SHARD_BYTES)
     watched(warm, folder / "warm-store")  # compiles
+    start, _ = watched(warm, folder / "start-store")
     limit = bound(config(warm), 2)
     sizes, seconds, peaks = {}, {}, {}
     for times in TIMES:
@@ -84,13 +86,13 @@ def main(megabytes: int = 50) -> None:
                           "peak": peaks[times]}), flush=True)  # fmt: skip
         shutil.rmtree(source)
         shutil.rmtree(store)
-    per_gb = {times: seconds[times] / (sizes[times] / 1e9) for times in TIMES}
+    per_gb = {times: (seconds[times] - start) / (sizes[times] / 1e9) for times in TIMES}
     slower = per_gb[16] / per_gb[1]
     larger = peaks[16] / peaks[4]
     keep(
         "corpus-growth",
         what=f"deduplicating {sizes[1] / 1e6:.0f} MB of prose, and 4 and 16 times as much "
-        "(mutated copies), 2 workers: seconds per GB at 16 times",
+        "(mutated copies), 2 workers: seconds per GB at 16 times, without the start",
         ours=round(per_gb[16], 1),
         unit="s/GB",
         peer="itself at 1 time",
@@ -102,10 +104,8 @@ def main(megabytes: int = 50) -> None:
         and larger <= MOST_LARGER
         and max(peaks.values()) <= min(limit, MOST_BYTES),
         seconds_per_gb={str(t): round(v, 1) for t, v in per_gb.items()},
-        without_the_start={
-            "4 to 16": round((seconds[16] - seconds[4]) / ((sizes[16] - sizes[4]) / 1e9), 1),
-            "1 to 4": round((seconds[4] - seconds[1]) / ((sizes[4] - sizes[1]) / 1e9), 1),
-        },
+        start_seconds=round(start, 1),
+        whole_seconds={str(t): round(v, 1) for t, v in seconds.items()},
         peak_bytes={str(t): p for t, p in peaks.items()},
         peak_16_to_4=round(larger, 3),
         bound_bytes=limit,
