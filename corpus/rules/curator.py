@@ -55,7 +55,7 @@ def _by_characters(stats: Statistics, config: CuratorConfig) -> Rejection | None
         ("digits", stats.share(DIGIT), config.max_digits),
         ("white_space", stats.share(SPACE), config.max_white_space),
         ("parentheses", bracket_share(stats.text), config.max_parentheses),
-        ("long_word", _longest(stats), config.max_word_chars),
+        ("long_word", stats.max_word_length, config.max_word_chars),
     )
     for reason, value, limit in measured:
         if value > limit:
@@ -65,11 +65,6 @@ def _by_characters(stats: Statistics, config: CuratorConfig) -> Rejection | None
         if share < config.min_alphabet_share:
             return Rejection("foreign_letters", share)
     return None
-
-
-def _longest(stats: Statistics) -> int:
-    """The longest word without spaces, however the profile counts words."""
-    return stats.max_word_length
 
 
 def _by_urls(stats: Statistics, config: CuratorConfig) -> Rejection | None:

@@ -18,7 +18,6 @@ from contracts.ngrams import (
     find_words,
     hash_runs,
     mix,
-    ngram_hashes,
     runs,
 )
 from corpus.rules.configs.unit import Unit
@@ -154,10 +153,6 @@ class Statistics:
         while end < len(self.text) and not self.text[end].isspace() and self.unit == "word":
             end += 1
         return min(end, len(self.text))
-
-    def ngrams(self, n: int) -> np.ndarray:
-        """u64 hash of each token n-gram."""
-        return ngram_hashes(self.tokens.hashes, n)
 
 
 def find_single(codes: np.ndarray) -> np.ndarray:
