@@ -1,5 +1,6 @@
 """From the units' tallies to the ledger, the checks on it, and the stage's stats."""
 
+from collections import Counter
 from typing import Any
 
 from corpus.decontaminate.report import BenchmarkReport
@@ -14,6 +15,14 @@ def merged(stats: list[dict[str, Any]]) -> Tally:
     for unit in stats:
         tally.merge(unit.get("tally", []))
     return tally
+
+
+def dropped_lines(stats: list[dict[str, Any]]) -> Counter[str]:
+    """Lines that rules dropped, by rule and reason, over all units."""
+    total: Counter[str] = Counter()
+    for unit in stats:
+        total.update(unit["dropped_lines"])
+    return total
 
 
 def bad_records(tally: Tally) -> tuple[int, int]:

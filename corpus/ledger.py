@@ -101,6 +101,8 @@ class Ledger(_Shape):
     kept: Kept
     classifiers: list[ClassifierReport] = []
     """In the config's order."""
+    dropped_lines: dict[str, int] = {}
+    """``RULE.REASON`` -> lines that rules dropped from texts, kept or not in the end."""
     contamination: list[BenchmarkReport] = []
     """One per evaluation set, in the config's order."""
     split: SplitReport | None = None

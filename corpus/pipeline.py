@@ -19,7 +19,14 @@ from corpus.dedup.sketches import Sketches
 from corpus.errors import CorpusError
 from corpus.exchange import EARLIER, SHARDS, Flow, MemoryFlow
 from corpus.exchange.units import UnitFlow
-from corpus.funnel import build_ledger, check_bad_share, losses, merged, stats_of_ledger
+from corpus.funnel import (
+    build_ledger,
+    check_bad_share,
+    dropped_lines,
+    losses,
+    merged,
+    stats_of_ledger,
+)
 from corpus.ledger import LEDGER_NAME, SplitReport, Tally
 from corpus.memory import line as memory_line
 from corpus.report.samples import SAMPLES_NAME, Samples, read_samples, write_samples
@@ -76,6 +83,7 @@ class _Build:
         contamination = evaluation_sets.report(self.shell, found)
         write_samples(self.context.out.path(SAMPLES_NAME), self._samples())
         ledger = build_ledger(merged(tallies), reports, split, contamination)
+        ledger.dropped_lines = dict(sorted(dropped_lines(found).items()))
         path = self.context.out.path(LEDGER_NAME)
         path.write_text(ledger.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return stats_of_ledger(ledger)
