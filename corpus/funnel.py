@@ -17,12 +17,12 @@ def merged(stats: list[dict[str, Any]]) -> Tally:
     return tally
 
 
-def dropped_lines(stats: list[dict[str, Any]]) -> Counter[str]:
-    """Lines that rules dropped, by rule and reason, over all units."""
+def added_up(stats: list[dict[str, Any]], key: str) -> dict[str, int]:
+    """The counts that units keep under a key, over all units, by name."""
     total: Counter[str] = Counter()
     for unit in stats:
-        total.update(unit["dropped_lines"])
-    return total
+        total.update(unit[key])
+    return dict(sorted(total.items()))
 
 
 def bad_records(tally: Tally) -> tuple[int, int]:
@@ -65,9 +65,7 @@ def build_ledger(
     """
     documents = kept(tally)
     if documents.total.documents == 0:
-        raise CorpusError(
-            f"no document is kept ({losses(tally)}); loosen rules and dedup"
-        )
+        raise CorpusError(f"no document is kept ({losses(tally)}); loosen rules and dedup")
     bad, entered = bad_records(tally)
     return Ledger(
         steps=tally.steps(),

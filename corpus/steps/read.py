@@ -38,11 +38,14 @@ def read(unit: Unit, shard: Shard, config: BuildConfig, seed: int, index: Path |
         TableWriter(unit.scratch(NEGATIVES_NAME), NEGATIVES) as negatives,
     ):
         reader = _Reader(config, index, kept, rejected, negatives, samples)
-        for record in read_shard(config, shard):
+        skipped: Counter[str] = Counter()
+        for record in read_shard(config, shard, skipped):
             reader.take(record)
     write_samples(unit.scratch(SAMPLES_NAME), samples)
     unit.stats["tally"] = reader.tally.rows()
     unit.stats["contamination"] = reader.contamination.rows()
+    unit.stats["skipped"] = dict(sorted(skipped.items()))
+    unit.stats["stored_bytes"] = shard.bytes
     unit.stats["dropped_lines"] = dict(sorted(reader.dropped_lines.items()))
 
 
