@@ -40,9 +40,12 @@ REJECTED = pa.schema(
         pa.field("stage", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("score", pa.float64()),
+        pa.field("cluster", pa.uint64()),
+        pa.field("survivor", pa.uint64()),
     ]
 )
-"""``rejected/part-*.parquet``: every record that was not kept, and why."""
+"""``rejected/part-*.parquet``: every record that was not kept, and why. Duplicates name their
+cluster and the uid of the document that stands for them."""
 
 
 def document_uid(source: str, key: str) -> int:
