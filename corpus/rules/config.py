@@ -106,6 +106,23 @@ def japanese() -> Profile:
     return profile
 
 
+def _changed(profile: Profile, changes: Any) -> Any:
+    """A built-in profile with what a recipe says of it; a whole profile stands for itself."""
+    if not isinstance(changes, dict):
+        return changes
+    return _merged(profile.model_dump(), changes)
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Rules key by key; a threshold that is itself a mapping is replaced as a whole."""
+    merged = dict(values)
+    for rule, change in changes.items():
+        inner = values.get(rule)
+        whole = isinstance(inner, dict) and isinstance(change, dict)
+        merged[rule] = dict(inner or {}, **change) if whole else change
+    return merged
+
+
 class RulesConfig(Profile):
     """Heuristic filters: the profile of languages without one of their own, and the others."""
 
@@ -114,14 +131,20 @@ class RulesConfig(Profile):
     code: CodeConfig = CodeConfig()
     """For sources that are program code, which no other rule judges."""
     languages: dict[str, Profile] = Field(default_factory=dict)
-    """ISO 639-1 code -> its profile. ``zh`` and ``ja`` are there unless named here."""
+    """ISO 639-1 code -> its profile. ``zh`` and ``ja`` are there; what is named of them here
+    changes the built-in profile."""
 
     @model_validator(mode="before")
     @classmethod
     def _with_built_in(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("languages", {}), dict):
+            named: dict[str, Any] = values.get("languages", {})
             built_in = {"zh": chinese(), "ja": japanese()}
-            return values | {"languages": built_in | values.get("languages", {})}
+            changed = {
+                code: _changed(profile, named[code]) if code in named else profile
+                for code, profile in built_in.items()
+            }
+            return values | {"languages": named | changed}
         return values
 
     def profile(self, language: str) -> Profile:

@@ -337,3 +337,14 @@ def test_hostile_texts_are_judged_and_do_no_harm(text: str) -> None:
     for language in ("en", "zh"):
         for source in ("web", "code"):
             assert judge("x", source, text, language, config) is not None
+
+
+def test_naming_a_built_in_profile_changes_it_rule_by_rule() -> None:
+    config = RulesConfig.model_validate({"languages": {"zh": {"han": {"min_chars": 20}}}})
+    whole = RulesConfig().profile("zh")
+    changed = config.profile("zh")
+    assert (changed.unit, changed.han.min_chars) == ("character", 20)
+    assert changed.gopher_repetition == whole.gopher_repetition
+    assert changed.han.model_copy(update={"min_chars": 200}) == whole.han
+    with pytest.raises(ValueError, match="min_char"):
+        RulesConfig.model_validate({"languages": {"zh": {"han": {"min_char": 20}}}})
