@@ -1,6 +1,7 @@
 import asyncio
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,30 @@ def test_greedy_equals_transformers_generate(model_dir: Path, engine: Engine, vo
             assert logprob == pytest.approx(plain[len(prompt) + i - 1, token].item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["model_dir", "bf16_dir", "int4_dir"])
-def test_company_changes_no_bit(kind: str, request: pytest.FixtureRequest) -> None:
-    engine = load_engine(request.getfixturevalue(kind), slots=4, threads=2)
-    size = load_model(request.getfixturevalue(kind)).config.vocab_size
+def with_shared_beginnings(requests: list[EngineRequest], start: tuple) -> list[EngineRequest]:
+    """Every other prompt begins like the others do."""
+    return [
+        replace(r, prompt_ids=(start + r.prompt_ids)[: len(r.prompt_ids)]) if i % 2 else r
+        for i, r in enumerate(requests)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["model_dir", "bf16_dir", "int4_dir", "int8_cache"])
+def test_company_changes_no_bit(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where prompts are cut, shared and preempted."""
+    monkeypatch.setattr("serving.load.CHUNK", 32)
+    path = request.getfixturevalue("bf16_dir" if kind == "int8_cache" else kind)
+    engine = load_engine(
+        path, slots=4, threads=2, cache_tokens=320, int8_cache=kind == "int8_cache"
+    )
+    size = load_model(path).config.vocab_size
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
     wanted = [random_request(rng, size, 256, f"r{i}") for i in range(12)]
+    start = tuple(rng.randrange(size) for _ in range(100))
+    wanted = with_shared_beginnings(wanted, start)
     options = [[rng.randrange(size) for _ in range(rng.randint(1, 30))] for _ in range(9)]
 
     async def crowd() -> tuple[list, list]:
@@ -105,14 +123,18 @@ def test_company_changes_no_bit(kind: str, request: pytest.FixtureRequest) -> No
             await asyncio.sleep(rng.random() * 0.3)
             return await collect(engine, r)
 
-        scored = asyncio.create_task(engine.score([1, 2, 3], options))
+        scored = asyncio.create_task(engine.score(start, options))
         return await asyncio.gather(*(late(r) for r in wanted)), await scored
 
     async def alone() -> tuple[list, list]:
-        return [await collect(engine, r) for r in wanted], await engine.score([1, 2, 3], options)
+        return [await collect(engine, r) for r in wanted], await engine.score(start, options)
 
     try:
         assert asyncio.run(crowd()) == asyncio.run(alone()), f"seed {seed}"
+        stats = engine.stats()
+        assert stats.preemptions > 0
+        assert stats.tokens_cached > 0
+        assert stats.blocks_used == 0
     finally:
         engine.close()
 
@@ -203,19 +225,20 @@ def test_abort_ends_the_stream(engine: Engine) -> None:
 
 def test_a_failing_step_ends_its_requests_only(engine: Engine, monkeypatch) -> None:
     runner = engine._loop.stepper.runner
-    real = runner.prefill
+    real = runner.step
 
-    def broken(slot: int, ids: list[int]) -> torch.Tensor:
-        if ids[0] == 13:
+    def broken(decode: list, prefill: list) -> dict:
+        if any(chunk.sequence.tokens[0] == 13 for chunk in prefill):
             raise RuntimeError("no memory")
-        return real(slot, ids)
+        return real(decode, prefill)
 
-    monkeypatch.setattr(runner, "prefill", broken)
+    monkeypatch.setattr(runner, "step", broken)
 
     async def run() -> list:
+        request = EngineRequest("y", (14,), SamplingParams(max_tokens=2))
+        good = asyncio.create_task(collect(engine, request))
         bad = [c async for c in engine.submit(EngineRequest("x", (13,), SamplingParams()))]
-        good = await collect(engine, EngineRequest("y", (14,), SamplingParams(max_tokens=2)))
-        return [bad[-1], good]
+        return [bad[-1], await good]
 
     bad, good = asyncio.run(run())
     assert bad.finish_reason == FinishReason.ERROR
@@ -277,7 +300,7 @@ def test_closing_lets_everybody_go(model_dir: Path) -> None:
 
 def test_an_engine_whose_thread_dies_lets_everybody_go(model_dir: Path, monkeypatch) -> None:
     engine = load_engine(model_dir, slots=1)
-    monkeypatch.setattr(engine._loop.stepper.scheduler, "admit", lambda: 1 / 0)
+    monkeypatch.setattr(engine._loop.stepper.scheduler, "plan", lambda: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
     async def run() -> list:
