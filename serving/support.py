@@ -84,7 +84,8 @@ def plain_hidden(model: "PreTrainedModel") -> Any:
     """Last hidden states of the proof's tokens by transformers alone, (tokens, hidden)."""
     import torch
 
-    vocab_size: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr,assignment]
+    embeddings: Any = model.get_input_embeddings()
+    vocab_size: int = embeddings.weight.shape[0]
     ids = torch.tensor([proof_tokens(vocab_size)])
     with torch.inference_mode():
         return model.base_model(input_ids=ids, use_cache=False)[0][0]

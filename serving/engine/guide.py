@@ -7,12 +7,12 @@ one kind of parser and gives the allowed tokens of each step as a bit per token.
 import json
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import llguidance
 import llguidance.hf
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from contracts.engine import EngineError, Guide, GuideKind, InvalidSampling
 
@@ -53,9 +53,7 @@ class Matcher:
 class Guides:
     """Compiles guides for one model's vocabulary."""
 
-    def __init__(
-        self, tokenizer: Callable[[], tuple[PreTrainedTokenizerBase, list[int]]], vocab_size: int
-    ) -> None:
+    def __init__(self, tokenizer: Callable[[], tuple[Any, list[int]]], vocab_size: int) -> None:
         """Args:
         tokenizer: loads the tokenizer and the ids that end an answer, when first needed.
         vocab_size: rows of the model's output.
@@ -90,7 +88,7 @@ class Guides:
 def _grammar(guide: Guide) -> str:
     try:
         if guide.kind == GuideKind.JSON_SCHEMA:
-            options = {"whitespace_pattern": _WHITESPACE}
+            options: Any = {"whitespace_pattern": _WHITESPACE}
             return llguidance.LLMatcher.grammar_from_json_schema(guide.text, overrides=options)
         if guide.kind == GuideKind.REGEX:
             return llguidance.LLMatcher.grammar_from_regex(guide.text)

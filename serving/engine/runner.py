@@ -47,8 +47,8 @@ class ModelRunner:
         self._decoder = decoder_of(model)
         self.config = config
         self.max_context = config.max_context
-        self.vocab_size: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr,assignment]
         embeddings: Any = model.get_input_embeddings()
+        self.vocab_size: int = embeddings.weight.shape[0]
         self._device = embeddings.weight.device
         shape = cache_shape(model.config, config)
         dtype: torch.dtype = embeddings.weight.dtype
