@@ -61,26 +61,44 @@ def paged_attention(
     Returns:
         (1, rows, heads, head_dim), and None for the weights.
     """
-    batch, cache = _active.batch, _active.cache
-    assert batch is not None
-    assert cache is not None
     layer: int = module.layer_idx  # type: ignore[assignment]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries, keys, values = (x[0].transpose(0, 1) for x in (query, key, value))
+    return attend(layer, queries, keys, values, scale)[None], None
+
+
+AttentionInterface.register(ATTENTION, paged_attention)
+
+
+def attend(
+    layer: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Store a layer's keys and values, and attend over the active batch.
+
+    Args:
+        layer: which layer.
+        queries: (rows, heads, head_dim).
+        keys: (rows, kv_heads, head_dim); ``values`` likewise.
+        values: see ``keys``.
+        scale: factor of the scores.
+
+    Returns:
+        (rows, heads, head_dim).
+    """
+    batch, cache = _active.batch, _active.cache
+    assert batch is not None
+    assert cache is not None
     cache.write(layer, batch.writes, keys, values)
-    out = torch.empty_like(queries, memory_format=torch.contiguous_format)
+    parts = []
     for bucket in batch.buckets:
         rows = slice(bucket.first, bucket.first + bucket.count)
-        out[rows] = _decode(queries[rows], cache.gather(layer, bucket.places), bucket, scale)
+        parts.append(_decode(queries[rows], cache.gather(layer, bucket.places), bucket, scale))
     for segment in batch.segments:
         rows = slice(segment.first, segment.first + segment.count)
         fresh = torch.stack((keys[rows], values[rows]), dim=1)
         seen = _seen(cache, layer, segment, fresh)
-        out[rows] = _prefill(queries[rows], seen, segment, scale)
-    return out[None], None
-
-
-AttentionInterface.register(ATTENTION, paged_attention)
+        parts.append(_prefill(queries[rows], seen, segment, scale))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _seen(

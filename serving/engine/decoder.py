@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from serving.engine.lean import LeanLayer, rotary
+
 _PLAIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Families whose decoder is embedding, layers and a norm, with nothing in between."""
 
@@ -30,17 +32,22 @@ class Decoder:
         return logits if self._cap is None else torch.tanh(logits / self._cap) * self._cap
 
 
-class PlainDecoder(Decoder):
-    """The decoder's loop without its wrappers, which cost more than a small model."""
+class LeanDecoder(Decoder):
+    """The decoder's loop over lean layers, without its wrappers."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(model)
+        self._layers = [LeanLayer(layer) for layer in self._body.layers]
 
     def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Hidden states after the last norm, shape (1, tokens, hidden)."""
         body = self._body
         hidden = body.embed_tokens(ids)
-        rotary = body.rotary_emb(hidden, positions)
-        for layer in body.layers:
-            hidden = layer(hidden, attention_mask=None, position_embeddings=rotary)
-        return body.norm(hidden)
+        angles = rotary(*body.rotary_emb(hidden, positions))
+        hidden = hidden[0]
+        for layer in self._layers:
+            hidden = layer(hidden, *angles)
+        return body.norm(hidden)[None]
 
 
 def known_family(model: PreTrainedModel) -> bool:
@@ -50,4 +57,4 @@ def known_family(model: PreTrainedModel) -> bool:
 
 def decoder_of(model: PreTrainedModel) -> Decoder:
     """The cheapest way to run this model's decoder."""
-    return PlainDecoder(model) if known_family(model) else Decoder(model)
+    return LeanDecoder(model) if known_family(model) else Decoder(model)
