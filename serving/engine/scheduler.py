@@ -92,6 +92,8 @@ class Scheduler:
         self.running: list[Sequence] = []
         """Both in line order."""
         self.preemptions = 0
+        self.weights = 0
+        """How often the weights have changed."""
         self._arrivals = 0
 
     @property
@@ -163,6 +165,7 @@ class Scheduler:
 
     def weights_changed(self) -> None:
         """Nothing computed so far is shared any more."""
+        self.weights += 1
         self.blocks.forget()
         for sequence in self.running:
             sequence.cacheable = False

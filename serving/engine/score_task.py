@@ -29,6 +29,7 @@ class ScoreTask:
         self._context = Scheduled("score", list(context), len(context))
         self._packs: Iterator[Pack] = packs(len(context), continuations)
         self._last: torch.Tensor | None = None
+        self._weights = scheduler.weights
 
     def turn(self) -> bool:
         """One forward, or none where the cache has no room yet; True when all is scored."""
@@ -48,9 +49,9 @@ class ScoreTask:
                 return False
             self._last = self._runner.no_hidden()
         chunk = self._next_chunk()
-        ends = chunk is None or chunk.start + chunk.count == len(self._context.tokens)
-        pack = next(self._packs, None) if ends else None
-        if ends and pack is None:
+        ready = chunk is None or self._ends_in(chunk)
+        pack = next(self._packs, None) if ready else None
+        if ready and pack is None:
             self.close()
             return True
         blocks = self._context.table.blocks
@@ -61,11 +62,19 @@ class ScoreTask:
             self._publish()
         return False
 
+    def _ends_in(self, chunk: Chunk) -> bool:
+        """Whether continuations may be computed with this chunk of the context."""
+        limits = self._scheduler.limits
+        if limits.fixed_chunks and chunk.count == limits.chunk:
+            return False  # others may find it: it is computed alone, as theirs would be
+        return chunk.start + chunk.count == len(self._context.tokens)
+
     def _open(self) -> bool:
         """Take the blocks of the context; False while too few are free."""
         context = self._context
         if not context.tokens:
             return True
+        self._weights = self._scheduler.weights
         context.table, context.computed = self._scheduler.known(context.tokens, len(context.tokens))
         try:
             self._scheduler.blocks.grow(context.table, len(context.tokens))
@@ -82,4 +91,6 @@ class ScoreTask:
 
     def _publish(self) -> None:
         context = self._context
+        if self._weights != self._scheduler.weights:
+            return
         self._scheduler.publish(context.table, context.tokens, context.computed)

@@ -273,6 +273,37 @@ def test_update_weights(model_dir: Path, tmp_path: Path) -> None:
     assert [c.token_ids[0] for c in chunks] == out[0, 3:].tolist()
 
 
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_new_weights_find_nothing_of_the_old(
+    model_dir: Path, reproducible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.load.CHUNK", 32)
+    engine = load_engine(model_dir, slots=2, reproducible=reproducible)
+    model: Any = load_model(model_dir)
+    state = {k: torch.randn_like(v) * 0.1 for k, v in model.state_dict().items()}
+    prompt = [random.randrange(300) for _ in range(100)]
+    request = EngineRequest("w", tuple(prompt), SamplingParams(max_tokens=5))
+
+    async def run() -> list[int]:
+        await collect(engine, request)
+        scoring = asyncio.create_task(engine.score(prompt, [[1] * 90] * 30))
+        await asyncio.sleep(0.002)
+        await engine.update_weights(state, 1)
+        await scoring
+        before = engine.stats().tokens_cached
+        tokens, _, _ = await collect(engine, request)
+        again, _, _ = await collect(engine, request)
+        assert engine.stats().tokens_cached > before
+        assert again == tokens
+        return tokens
+
+    tokens = asyncio.run(run())
+    engine.close()
+    model.load_state_dict(state)
+    model.tie_weights()
+    assert tokens == greedy(model, prompt, 5)[0, 100:].tolist()
+
+
 def test_a_closed_engine_refuses(model_dir: Path) -> None:
     engine = load_engine(model_dir, slots=1)
     engine.close()
