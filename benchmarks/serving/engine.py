@@ -26,6 +26,8 @@ from serving.load import load_engine
 PROMPT, NEW = 128, 64
 BATCHES = (1, 8, 32)
 SHARED, SHARERS = 1000, 64
+DENSE_ROWS = 24
+"""From so many rows on, the 4-bit model multiplies with a bf16 copy."""
 GOALS = {"generate": 2.0, "continuous": 4.0, "prefix": 5.0}
 
 
@@ -69,6 +71,7 @@ def ours(path: Path, prompts: list[list[int]], new: int, threads: int, repeats: 
         max_context=2048 if len(prompts[0]) > 1024 else 256,
         threads=threads,
         reproducible=False,
+        dense_rows=DENSE_ROWS,
     )
     try:
         asyncio.run(_run(engine, [p[:8] for p in prompts], 4))

@@ -44,13 +44,19 @@ class Int4Linear(nn.Module):
         self._kernel = (weight, pairs)
 
     def release(self) -> None:
-        """Drop what ``prepare`` made; the layer still works, slowly."""
-        self._kernel = None
+        """Drop everything but the codes; the layer still works, slowly."""
+        self._kernel = self._dense = None
+        self._dense_rows = _DENSE_ROWS
 
     def keep_dense(self, rows: int) -> None:
         """Keep a bf16 copy for ``rows`` rows of activations or more: memory for speed."""
         self._dense = dequantize(self._packed()).bfloat16()
         self._dense_rows = rows
+
+    @property
+    def dense_rows(self) -> int | None:
+        """Rows from which on the bf16 copy is used; None without one."""
+        return None if self._dense is None else self._dense_rows
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply activations of shape (..., in), bf16."""
@@ -79,7 +85,10 @@ def join_int4(layers: Sequence[Int4Linear]) -> Int4Linear | Callable[[torch.Tens
         joined.register_buffer(name, whole)
         for layer, piece in zip(layers, whole.split(sizes), strict=True):
             layer.register_buffer(name, piece)
+    rows = first.dense_rows
     for layer in layers:
         layer.release()
     joined.prepare()
+    if rows is not None:
+        joined.keep_dense(rows)
     return joined

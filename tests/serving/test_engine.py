@@ -154,6 +154,22 @@ def test_scores_equal_a_plain_forward(model_dir: Path, engine: Engine, vocab: in
             assert row.logprobs == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_cache_in_8_bits_changes_little(model_dir: Path, engine: Engine, vocab: int) -> None:
+    small = load_engine(model_dir, slots=2, int8_cache=True)
+    rng = random.Random()
+    context = [rng.randrange(vocab) for _ in range(150)]
+    options = [[rng.randrange(vocab) for _ in range(40)] for _ in range(5)]
+
+    async def both() -> list:
+        return [await each.score(context, options) for each in (engine, small)]
+
+    plain, rounded = asyncio.run(both())
+    small.close()
+    for one, other in zip(plain, rounded, strict=True):
+        assert one.logprobs != other.logprobs
+        assert other.total == pytest.approx(one.total, rel=0.02)
+
+
 def test_score_says_what_is_greedy(model_dir: Path, engine: Engine) -> None:
     tokens, _, _ = asyncio.run(
         collect(engine, EngineRequest("greedy", (5, 6, 7), SamplingParams(max_tokens=6)))
