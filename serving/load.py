@@ -60,8 +60,8 @@ def load_engine(
     from serving.engine.decoder import known_family
     from serving.engine.engine import PagedEngine
     from serving.engine.guide import Guides
+    from serving.engine.plan import Limits
     from serving.engine.runner import ModelRunner, RunnerConfig
-    from serving.engine.scheduler import Limits
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -15,6 +15,7 @@ from transformers import AttentionInterface
 
 from serving.engine.batch import Batch, Bucket, Segment, causal_mask
 from serving.engine.cache import Gathered, Int8Cache, PagedCache, decode, encode
+from serving.engine.int8 import int8_attention
 
 ATTENTION = "inkstone_paged"
 
@@ -180,37 +181,3 @@ def _prefill_int8(
     bias = bias.masked_fill_(~mask, -torch.inf).repeat(heads // kv_heads, 1)
     out = int8_attention(folded, keys, values, scales, zeros, bias, scale)
     return out.reshape(heads, rows, size).transpose(0, 1)
-
-
-def int8_attention(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    scales: torch.Tensor,
-    zeros: torch.Tensor,
-    mask: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
-    """Attention over 8-bit codes, scales folded into scores and weights.
-
-    ``q . k = (q . code) * scale + sum(q) * zero``, and
-    ``sum p v = sum (p * scale) code + sum p * zero``: no key or value is ever dequantised.
-
-    Args:
-        query: (batch, kv_heads, rows, head_dim).
-        keys: codes, (batch, kv_heads, places, head_dim); ``values`` likewise.
-        values: see ``keys``.
-        scales: (2, batch, kv_heads, places) of keys and of values.
-        zeros: likewise.
-        mask: added to the scores.
-        scale: factor of the scores.
-    """
-    dtype = query.dtype
-    key_scale, value_scale = scales.unsqueeze(-2)
-    key_zero, value_zero = zeros.unsqueeze(-2)
-    products = torch.matmul(query, keys.to(dtype).transpose(-1, -2)).float()
-    totals = query.float().sum(dim=-1, keepdim=True)
-    scores = (products * key_scale + totals * key_zero) * scale + mask
-    weights = scores.softmax(dim=-1)
-    weighted = torch.matmul((weights * value_scale).to(dtype), values.to(dtype)).float()
-    return (weighted + (weights * value_zero).sum(dim=-1, keepdim=True)).to(dtype)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from serving.engine.cache import PAD_READ, PAD_WRITE
-from serving.engine.scheduler import Chunk
+from serving.engine.plan import Chunk
 from serving.engine.scoring import Pack
 
 _STEP = 64

@@ -18,8 +18,8 @@ from serving.engine.checks import check_ids, check_request
 from serving.engine.errors import Interrupted
 from serving.engine.guide import Guides
 from serving.engine.loop import EngineLoop
+from serving.engine.plan import Limits
 from serving.engine.runner import ModelRunner
-from serving.engine.scheduler import Limits
 from serving.engine.score_task import ScoreTask
 from serving.engine.steps import Stepper
 from serving.engine.stream import Stream

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from contracts.engine import EngineRequest, FinishReason, TokenChunk
 from serving.engine.errors import BadLogits
 from serving.engine.guide import Matcher
+from serving.engine.plan import Sequence
 from serving.engine.sampling import Choice, Draw
-from serving.engine.scheduler import Sequence
 from serving.engine.stream import Stream
 
 

@@ -18,7 +18,7 @@ from serving.engine.attention import ATTENTION, attending
 from serving.engine.batch import Batch, BatchBuilder
 from serving.engine.cache import CacheShape, Int8Cache, PagedCache
 from serving.engine.decoder import decoder_of
-from serving.engine.scheduler import Chunk
+from serving.engine.plan import Chunk
 from serving.engine.scoring import Pack
 
 

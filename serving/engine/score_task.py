@@ -6,9 +6,10 @@ import torch
 
 from contracts.engine import Scored
 from serving.engine.blocks import OutOfBlocks
+from serving.engine.plan import Chunk
+from serving.engine.plan import Sequence as Scheduled
 from serving.engine.runner import ModelRunner
-from serving.engine.scheduler import Chunk, Scheduler
-from serving.engine.scheduler import Sequence as Scheduled
+from serving.engine.scheduler import Scheduler
 from serving.engine.scoring import Pack, packs
 
 

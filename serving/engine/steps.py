@@ -8,9 +8,10 @@ from contracts.engine import EngineRequest, FinishReason, TokenChunk
 from serving.engine.blocks import BlockManager, OutOfBlocks
 from serving.engine.guide import Matcher
 from serving.engine.jobs import Job
+from serving.engine.plan import Chunk, Limits, Plan
 from serving.engine.runner import ModelRunner
 from serving.engine.sampling import Draw, choose
-from serving.engine.scheduler import Chunk, Limits, Plan, Scheduler
+from serving.engine.scheduler import Scheduler
 from serving.engine.stream import Stream, deliver
 
 Logits = dict[Chunk, torch.Tensor]

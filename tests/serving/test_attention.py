@@ -10,7 +10,7 @@ from serving.engine.attention import attending, paged_attention
 from serving.engine.batch import BatchBuilder, span_for
 from serving.engine.blocks import BlockManager
 from serving.engine.cache import CacheShape, Int8Cache, PagedCache, decode, encode
-from serving.engine.scheduler import Chunk, Sequence
+from serving.engine.plan import Chunk, Sequence
 from serving.engine.scoring import Pack
 
 HEADS, KV_HEADS, SIZE, BLOCK = 6, 2, 8, 4

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.engine.blocks import BlockManager, OutOfBlocks
-from serving.engine.scheduler import Limits, Plan, Scheduler, Sequence
+from serving.engine.plan import Limits, Plan, Sequence
+from serving.engine.scheduler import Scheduler
 
 SIZE = 4
 
