@@ -1,27 +1,36 @@
 """Schemas of the corpus artifact: kept documents, rejected records, question files."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from blake3 import blake3
 
 TRAIN = "train"
 VALIDATION = "validation"
 
-DOCUMENTS = pa.schema(
-    [
-        pa.field("uid", pa.uint64(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("url", pa.string()),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("lang", pa.string(), nullable=False),
-        pa.field("lang_score", pa.float32()),
-        pa.field("quality", pa.float32()),
-        pa.field("dup_count", pa.uint32(), nullable=False),
-        pa.field("cluster", pa.uint64(), nullable=False),
-    ]
-)
-"""``documents/part-*.parquet``; further score columns may follow, one per score."""
+
+def documents_schema(scores: Sequence[str] = ()) -> pa.Schema:
+    """Schema of ``documents/part-*.parquet`` with these f32 score columns after the fixed ones."""
+    return pa.schema(
+        [
+            pa.field("uid", pa.uint64(), nullable=False),
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("url", pa.string()),
+            pa.field("source", pa.string(), nullable=False),
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("lang", pa.string(), nullable=False),
+            pa.field("lang_score", pa.float32()),
+            pa.field("title", pa.string()),
+            pa.field("date", pa.string()),
+            pa.field("licence", pa.string()),
+            pa.field("pii", pa.map_(pa.string(), pa.uint32())),
+            pa.field("dup_count", pa.uint32(), nullable=False),
+            pa.field("cluster", pa.uint64(), nullable=False),
+            *(pa.field(name, pa.float32()) for name in scores),
+        ]
+    )
+
 
 REJECTED = pa.schema(
     [

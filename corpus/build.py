@@ -19,9 +19,17 @@ def run(context: StageContext) -> dict[str, Any]:
 
 def external(config: BuildConfig) -> list[ExternalInput]:
     """What is read from outside, hashed; raises ConfigError where it cannot be read."""
-    from corpus.sources.plan import external_inputs
+    from corpus.decontaminate.items import external_inputs as evaluation_sets
+    from corpus.safety.lists import external_inputs as lists
+    from corpus.sources.plan import external_inputs as sources
+    from corpus.value.config import external_inputs as seeds
 
-    return external_inputs(config)
+    return [
+        *sources(config),
+        *lists(config.safety, "safety"),
+        *evaluation_sets(config.decontaminate, "decontaminate"),
+        *seeds(config.value, "value"),
+    ]
 
 
 def requirements(config: BuildConfig) -> Requirements:

@@ -21,7 +21,7 @@ from agents.policy import Reply
 from contracts.conversation import Message
 from inkstone import build
 
-DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md"))]
+DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").rglob("*.md"))]
 FENCE = re.compile(r"```(?:sh|console)\n(.*?)```", re.S)
 PYTHON = re.compile(r"```python\n(.*?)```", re.S)
 ROOT = Path(__file__).resolve().parents[1]

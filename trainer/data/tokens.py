@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corpus.token_store import Sampler, TokenStore
+from corpus.token_store import Sampler, Schedule, TokenStore
 from trainer.data.rows import Row
 from trainer.losses.cross_entropy import IGNORE
 
@@ -18,6 +18,7 @@ class TokenRows:
         sequence_length: int,
         seed: int,
         validation_rows: int,
+        schedule: Schedule | None = None,
     ) -> None:
         """Open the row source.
 
@@ -25,9 +26,13 @@ class TokenRows:
             train: store whose sample order ``(seed, sequence_length)`` is trained on.
             validation: store that the validation loss is taken on; None for no such loss.
             validation_rows: rows per domain of ``validation``, spread evenly over it.
+            schedule: (first sample, weight per domain); by default the store's own weights.
+
+        Raises:
+            ValueError: the schedule names a domain that the store has not.
         """
         self.row_length = sequence_length
-        self._sampler = Sampler(train, sequence_length, seed)
+        self._sampler = Sampler(train, sequence_length, seed, schedule)
         self._validation = validation
         self._validation_rows = validation_rows
 
