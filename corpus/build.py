@@ -5,9 +5,7 @@ from typing import Any
 from clusters.stage import Requirements, StageContext
 from contracts.manifest import ExternalInput
 from corpus.config import BuildConfig
-
-_BASE_MEMORY = 1 << 30
-_MEMORY_PER_WORKER = 600 << 20
+from corpus.memory import bound
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -34,9 +32,6 @@ def external(config: BuildConfig) -> list[ExternalInput]:
 
 def requirements(config: BuildConfig) -> Requirements:
     """Memory for the driver and the workers; disk for scratch and parts."""
-    workers = config.workers or 2
     return Requirements(
-        cpus=1.0,
-        memory_bytes=_BASE_MEMORY + workers * _MEMORY_PER_WORKER,
-        disk_bytes=1 << 30,
+        cpus=1.0, memory_bytes=bound(config, config.workers or 2), disk_bytes=1 << 30
     )

@@ -1,5 +1,6 @@
 """From the units' tallies to the ledger, the checks on it, and the stage's stats."""
 
+from collections import Counter
 from typing import Any
 
 from corpus.decontaminate.report import BenchmarkReport
@@ -14,6 +15,14 @@ def merged(stats: list[dict[str, Any]]) -> Tally:
     for unit in stats:
         tally.merge(unit.get("tally", []))
     return tally
+
+
+def added_up(stats: list[dict[str, Any]], key: str) -> dict[str, int]:
+    """The counts that units keep under a key, over all units, by name."""
+    total: Counter[str] = Counter()
+    for unit in stats:
+        total.update(unit[key])
+    return dict(sorted(total.items()))
 
 
 def bad_records(tally: Tally) -> tuple[int, int]:
@@ -56,9 +65,7 @@ def build_ledger(
     """
     documents = kept(tally)
     if documents.total.documents == 0:
-        raise CorpusError(
-            f"no document is kept ({losses(tally)}); loosen rules and dedup"
-        )
+        raise CorpusError(f"no document is kept ({losses(tally)}); loosen rules and dedup")
     bad, entered = bad_records(tally)
     return Ledger(
         steps=tally.steps(),

@@ -101,6 +101,10 @@ class Ledger(_Shape):
     kept: Kept
     classifiers: list[ClassifierReport] = []
     """In the config's order."""
+    dropped_lines: dict[str, int] = {}
+    """``RULE.REASON`` -> lines that rules dropped from texts, kept or not in the end."""
+    skipped: dict[str, int] = {}
+    """What sources hold beside documents, such as requests in a web archive, by kind."""
     contamination: list[BenchmarkReport] = []
     """One per evaluation set, in the config's order."""
     split: SplitReport | None = None

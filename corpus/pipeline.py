@@ -19,8 +19,16 @@ from corpus.dedup.sketches import Sketches
 from corpus.errors import CorpusError
 from corpus.exchange import EARLIER, SHARDS, Flow, MemoryFlow
 from corpus.exchange.units import UnitFlow
-from corpus.funnel import build_ledger, check_bad_share, losses, merged, stats_of_ledger
-from corpus.ledger import LEDGER_NAME, SplitReport, Tally
+from corpus.funnel import (
+    added_up,
+    build_ledger,
+    check_bad_share,
+    losses,
+    merged,
+    stats_of_ledger,
+)
+from corpus.ledger import LEDGER_NAME, SplitReport
+from corpus.live import LiveLedger
 from corpus.memory import line as memory_line
 from corpus.report.samples import SAMPLES_NAME, Samples, read_samples, write_samples
 from corpus.sources.plan import plan_shards
@@ -76,6 +84,8 @@ class _Build:
         contamination = evaluation_sets.report(self.shell, found)
         write_samples(self.context.out.path(SAMPLES_NAME), self._samples())
         ledger = build_ledger(merged(tallies), reports, split, contamination)
+        ledger.dropped_lines = added_up(found, "dropped_lines")
+        ledger.skipped = added_up(found, "skipped")
         path = self.context.out.path(LEDGER_NAME)
         path.write_text(ledger.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return stats_of_ledger(ledger)
@@ -87,7 +97,12 @@ class _Build:
             "seed": self.context.seed,
             "index": evaluation_sets.index_of(self.shell),
         }
-        stats = self.shell.each_shard("read", _read_unit, arguments, partial(self._live, Tally()))
+        sizes = {f"read/{name}": shard.bytes for name, shard in self.shards.items()}
+        pending = self.shell.units.pending(list(sizes))
+        total = sum(sizes.values())
+        before = total - sum(sizes[name] for name in pending)
+        live = LiveLedger(self.context.log_dir, total, before)
+        stats = self.shell.each_shard("read", _read_unit, arguments, partial(self._live, live))
         tally = merged(stats)
         check_bad_share(tally, self.config.max_bad_share)
         if tally.amount("decontaminate", "").documents == 0:
@@ -97,16 +112,12 @@ class _Build:
             )
         return stats
 
-    def _live(self, tally: Tally, stats: dict[str, Any]) -> str:
+    def _live(self, live: LiveLedger, stats: dict[str, Any]) -> str:
         """The live ledger line; stops early where bad input is plainly too much."""
-        tally.merge(stats["tally"])
-        entered, passed = tally.amount("read"), tally.amount("decontaminate", "")
-        if entered.documents >= _LIVE_CHECK_RECORDS:
-            check_bad_share(tally, self.config.max_bad_share)
-        return (
-            f"{entered.documents:,} records, {passed.documents:,} candidates "
-            f"({passed.bytes / 1e6:.1f} MB)"
-        )
+        line = live.add(stats)
+        if live.tally.amount("read").documents >= _LIVE_CHECK_RECORDS:
+            check_bad_share(live.tally, self.config.max_bad_share)
+        return line
 
     def _samples(self) -> Samples:
         samples = Samples(self.context.seed)

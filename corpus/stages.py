@@ -13,7 +13,7 @@ STAGES = [
         name="corpus.build",
         config=config.BuildConfig,
         output="corpus",
-        version=2,
+        version=3,
         run=build.run,
         inputs={"earlier": Input(("corpus",), many=True, optional=True)},
         external=build.external,

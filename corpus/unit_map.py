@@ -47,6 +47,7 @@ def map_units(
 
         for name in sorted(set(full).difference(pending)):
             finish(name)
+        task.resume(len(done))
         for name in _stream(units, pending, work, arguments, workers):
             failpoint(place)
             finish(name)

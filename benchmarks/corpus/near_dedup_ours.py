@@ -33,6 +33,7 @@ def config(folder: Path) -> BuildConfig:
             "safety": {"pii": OFF},
             "value": {"measures": False, "classifiers": []},
             "split": {"validation_share": 0},
+            "max_document_bytes": 32 << 20,  # the peer has no limit
             "workers": 2,
         }
     )

@@ -48,4 +48,5 @@ def _svg(inner: str, height: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 26 else name[:25] + "\u2026"
+    """The end of a long name: rules of one family differ there."""
+    return name if len(name) <= 26 else "\u2026" + name[-25:]

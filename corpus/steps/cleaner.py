@@ -1,5 +1,6 @@
 """One record on its way to a candidate: extraction, language, rules, safety, decontamination."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +45,18 @@ class Rejected(Exception):
     """The rule that rejected it."""
 
 
+@dataclass(frozen=True)
+class Clean:
+    """A record that passed every step."""
+
+    columns: dict[str, Any]
+    """The candidate's, but ``uid``."""
+    hits: list[Hit]
+    """Items of evaluation sets that it overlaps, where these are only reported."""
+    dropped: dict[str, int]
+    """``RULE.REASON`` -> lines that rules dropped."""
+
+
 @dataclass
 class _Text:
     """A text between steps."""
@@ -70,11 +83,12 @@ class Cleaner:
         self._wants_prose = config.value.wants_prose
         self._index = load_index(index) if index else None
 
-    def clean(self, record: Record | BadRecord, passed: Passed) -> tuple[dict[str, Any], list[Hit]]:
-        """(the candidate's columns but ``uid``, the items of evaluation sets it overlaps).
+    def clean(self, record: Record | BadRecord, passed: Passed) -> Clean:
+        """Take one record through all steps.
 
         Raises:
             Rejected: a step rejects it; says which and why.
+            Contaminated: it overlaps evaluation sets, and such documents are dropped.
         """
         if isinstance(record, BadRecord):
             raise Rejected("read", record.reason.split(":")[0], detail=record.reason)
@@ -84,7 +98,7 @@ class Cleaner:
         passed("normalise", UNKNOWN_LANGUAGE, normal.size)
         score = self._identify(normal)
         passed("language", normal.language, normal.size)
-        ruled = self._ruled(record, normal)
+        ruled, dropped = self._ruled(record, normal)
         passed("rules", ruled.language, ruled.size)
         found = self._safety.judge(record.url, ruled.text, ruled.language)
         if found:
@@ -92,7 +106,7 @@ class Cleaner:
         passed("safety", ruled.language, ruled.size)
         hits = self._hits(ruled)
         passed("decontaminate", ruled.language, ruled.size)
-        return self._candidate(record, page, ruled, score), hits
+        return Clean(self._candidate(record, page, ruled, score), hits, dropped)
 
     def _page(self, record: Record) -> Page:
         if record.html is None:
@@ -119,8 +133,8 @@ class Cleaner:
             raise _refused("language", reason, Rejection("", found.score), text)
         return found.score
 
-    def _ruled(self, record: Record, text: _Text) -> _Text:
-        """The text without the lines that rules drop, where it passes them all."""
+    def _ruled(self, record: Record, text: _Text) -> tuple[_Text, dict[str, int]]:
+        """The text without the lines that rules drop, and their number; it passed all rules."""
         rules, language = self.config.rules, text.language
         cleaned = clean(record.source, text.text, language, rules)
         verdict = cleaned.rejection
@@ -132,7 +146,7 @@ class Cleaner:
             raise _refused("rules", f"{rule}.{rejection.reason}", rejection, text, rule=rule)
         if not cleaned.text:
             raise _refused("rules", "no_line_left", Rejection("", 0), text)
-        return _Text(cleaned.text, language)
+        return _Text(cleaned.text, language), cleaned.dropped
 
     def _hits(self, text: _Text) -> list[Hit]:
         if self._index is None:
@@ -149,6 +163,7 @@ class Cleaner:
         self, record: Record, page: Page, text: _Text, language_score: float
     ) -> dict[str, Any]:
         masked, pii = self._safety.mask(text.text)
+        shares = self._safety.columns(masked, text.language)
         return {
             "id": record.id,
             "url": record.url,
@@ -157,12 +172,12 @@ class Cleaner:
             "bytes": len(masked.encode()),
             "lang": text.language,
             "lang_score": np.float32(language_score),
-            "title": page.title or record.title,
-            "date": page.date or record.date,
-            "licence": page.licence or record.licence,
+            "title": record.title or page.title,
+            "date": record.date or page.date,
+            "licence": record.licence or page.licence,
             "pii": sorted(pii.items()),
             "prose": prose_share(masked) if self._wants_prose else None,
-            **self._safety.columns(masked, text.language),
+            **{name: _measured(share) for name, share in shares.items()},
         }
 
 
@@ -173,6 +188,11 @@ class Contaminated(Exception):
         super().__init__(rejected.detail)
         self.rejected = rejected
         self.hits = hits
+
+
+def _measured(value: float) -> float | None:
+    """Null where a list is not for the document's language."""
+    return None if math.isnan(value) else value
 
 
 def _refused(

@@ -1,5 +1,6 @@
 """Step ``read``: the records of one shard to candidates, rejects, examples and samples."""
 
+from collections import Counter
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -37,11 +38,15 @@ def read(unit: Unit, shard: Shard, config: BuildConfig, seed: int, index: Path |
         TableWriter(unit.scratch(NEGATIVES_NAME), NEGATIVES) as negatives,
     ):
         reader = _Reader(config, index, kept, rejected, negatives, samples)
-        for record in read_shard(config, shard):
+        skipped: Counter[str] = Counter()
+        for record in read_shard(config, shard, skipped):
             reader.take(record)
     write_samples(unit.scratch(SAMPLES_NAME), samples)
     unit.stats["tally"] = reader.tally.rows()
     unit.stats["contamination"] = reader.contamination.rows()
+    unit.stats["skipped"] = dict(sorted(skipped.items()))
+    unit.stats["stored_bytes"] = shard.bytes
+    unit.stats["dropped_lines"] = dict(sorted(reader.dropped_lines.items()))
 
 
 @lru_cache(maxsize=1)
@@ -69,20 +74,22 @@ class _Reader:
         self.samples = samples
         self.tally = Tally()
         self.contamination = Contamination()
+        self.dropped_lines: Counter[str] = Counter()
 
     def take(self, record: Record | BadRecord) -> None:
         """Judge one record."""
         uid = document_uid(record.source, record.key)
         try:
-            row, hits = self.cleaner.clean(record, partial(self._passed, record.source))
+            found = self.cleaner.clean(record, partial(self._passed, record.source))
         except Rejected as why:
             self._reject(uid, record, why)
-        except Contaminated as found:
-            self.contamination.add(found.hits)
-            self._reject(uid, record, found.rejected)
+        except Contaminated as overlap:
+            self.contamination.add(overlap.hits)
+            self._reject(uid, record, overlap.rejected)
         else:
-            self.contamination.add(hits)
-            self.kept.add(row | {"uid": uid})
+            self.contamination.add(found.hits)
+            self.dropped_lines.update(found.dropped)
+            self.kept.add(found.columns | {"uid": uid})
 
     def _passed(self, source: str, step: str, language: str, size: int) -> None:
         self.tally.add(step, PASSED, source, language, size)

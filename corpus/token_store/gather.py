@@ -15,14 +15,13 @@ import numpy as np
 class _Memory:
     """What numpy needs to look at memory that others own (``__array_interface__``)."""
 
-    def __init__(self, address: int, shape: tuple[int, int], dtype: np.dtype) -> None:
-        width = dtype.itemsize
+    def __init__(self, address: int, rows: int, row_bytes: int, stride: int) -> None:
         self.__array_interface__ = {
             "version": 3,
             "data": (address, True),
-            "shape": shape,
-            "strides": (width, width),
-            "typestr": dtype.str,
+            "shape": (rows,),
+            "strides": (stride,),
+            "typestr": f"|V{row_bytes}",
         }
 
 
@@ -45,7 +44,10 @@ class Gather:
         self._sizes = np.array([len(array) for array in arrays], dtype=np.int64)
         self._length = length
         rows = (end - lowest) // dtype.itemsize - length + 1
-        self._windows = np.asarray(_Memory(lowest, (rows, length), dtype))
+        self._dtype = dtype
+        # A row is one opaque element of all its bytes: numpy then copies it in one go.
+        memory = _Memory(lowest, rows, length * dtype.itemsize, dtype.itemsize)
+        self._windows = np.asarray(memory)
 
     def rows(self, array: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Numbers that ``take`` understands of the windows at ``start`` of ``array``.
@@ -68,4 +70,4 @@ class Gather:
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """A copy of the windows, shape (n, length), in the arrays' type."""
-        return self._windows[rows]
+        return self._windows[rows].view(self._dtype).reshape(len(rows), self._length)

@@ -1,17 +1,15 @@
-"""An S3 API server on loopback (moto), run from the environment of the peers."""
+"""An S3 API server on loopback (moto), as a process of its own."""
 
-import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret-of-the-tester"}
 
 
@@ -50,13 +48,10 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_process() -> Iterator[str]:
     """The URL of a server process."""
-    program = Path(os.environ.get("INKSTONE_PEERS", ROOT / ".peers")) / "bin" / "moto_server"
-    if not program.exists():
-        pytest.skip(f"{program} is missing: run `make peers`")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(program), "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(port, process)

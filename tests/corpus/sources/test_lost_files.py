@@ -17,7 +17,7 @@ from corpus.config import BuildConfig
 from corpus.sources.plan import plan_shards, read_shard
 from corpus.sources.record import Shard
 from tests.corpus.builder import build, write_source
-from tests.corpus.sources.conftest import ROOT, source_of
+from tests.corpus.sources.conftest import source_of
 
 
 def _write(path: Path, format_: str) -> None:
@@ -99,7 +99,7 @@ def test_a_file_without_permission_stops_before_the_start(tmp_path: Path) -> Non
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     command = [sys.executable, "-c", _AS_NOBODY, str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
     assert done.stdout.startswith(f"sources.0.path: {path} cannot be read: "), done.stderr
     assert "Permission denied" in done.stdout
 

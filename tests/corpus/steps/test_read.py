@@ -101,12 +101,17 @@ def test_lists_reject_by_host_and_give_columns(tmp_path: Path) -> None:
     found = shard(tmp_path, records, safety=safety)
     assert found.rejected["bad"]["reason"] == "domain.blocked"
     assert 0 < found.kept["good"]["mild_words"] < 0.1
+    safety["words"][0]["languages"] = ["fr"]
+    (tmp_path / "again").mkdir()
+    again = shard(tmp_path / "again", records, safety=safety)
+    assert again.kept["good"]["mild_words"] is None
 
 
 def test_line_rules_edit_the_text_before_it_is_judged(tmp_path: Path) -> None:
     rules = {"gopher_repetition": {"enabled": False}, "c4": {"enabled": True}}
     found = shard(tmp_path, [{"id": "a", "text": text("Home | About | Contact")}], rules=rules)
     assert "About" not in found.kept["a"]["text"]
+    assert sum(found.stats["dropped_lines"].values()) == 1
 
 
 def test_every_reject_has_a_sample_and_a_count(tmp_path: Path) -> None:
