@@ -1,8 +1,9 @@
 """A random Llama of 197M parameters as a model directory, and the same in 4 bits."""
 
 from pathlib import Path
+from typing import Any, Literal
 
-SIZES = dict(
+SIZES: dict[str, Any] = dict(
     vocab_size=16384,
     hidden_size=1024,
     intermediate_size=2816,
@@ -12,7 +13,9 @@ SIZES = dict(
     max_position_embeddings=2048,
     tie_word_embeddings=True,
 )
-SMALL = dict(hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4)
+SMALL: dict[str, Any] = dict(
+    hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4
+)
 
 
 def make_model(path: Path, small: bool = False) -> Path:
@@ -26,7 +29,7 @@ def make_model(path: Path, small: bool = False) -> Path:
     return path
 
 
-def make_int4(source: Path, path: Path, group_size: int = 64) -> Path:
+def make_int4(source: Path, path: Path, group_size: Literal[32, 64, 128] = 64) -> Path:
     """Write the same model with packed weights."""
     from serving.directory import weight_files
     from serving.quant.config import QuantizeConfig
