@@ -123,7 +123,7 @@ def test_a_corpus_without_train_documents_is_an_error(
 
 
 MIXED = [
-    "The year 2023年中国的GDP是多少？ It's 12,345 元。",  # noqa: RUF001
+    "The year 2023年中国的GDP是多少？ It's 12,345 元。",
     "def f(x):\n\tif x > 10:\n        return {'a': [1, 2]}\r\n",
     "漢字かな交じり文、カタカナー。 नमस्ते दुनिया สวัสดี 🙂🙃 e\u0301",
 ]
@@ -149,10 +149,10 @@ def test_chinese_is_never_merged_with_what_stands_beside_it() -> None:
     from tokenizers import Regex, pre_tokenizers
 
     split = pre_tokenizers.Split(Regex(pieces("multilingual", 1)), behavior="isolated")
-    text = "看GPT模型(很好)，是 吗it's नमस्ते カーナビ12"  # noqa: RUF001
+    text = "看GPT模型(很好)，是 吗it's नमस्ते カーナビ12"
     found = [piece for piece, _ in split.pre_tokenize_str(text)]
     assert found == [
-        "看", "GPT", "模型", "(", "很好", ")，", "是", " ", "吗", "it", "'s", " नमस्ते",  # noqa: RUF001
+        "看", "GPT", "模型", "(", "很好", ")，", "是", " ", "吗", "it", "'s", " नमस्ते",
         " ", "カーナビ", "1", "2",
     ]  # fmt: skip
 
