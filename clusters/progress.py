@@ -28,12 +28,19 @@ class Task:
         self.unit = unit
         self.done = 0
         self.note = ""
+        self._before = 0
         self._sinks = sinks
         self._started = self._printed = time.monotonic()
 
     def advance(self, amount: int = 1, note: str | None = None) -> None:
         """Count ``amount`` more units; ``note`` replaces the text at the end."""
         self.update(self.done + amount, note)
+
+    def resume(self, done: int) -> None:
+        """Say that ``done`` units were there before: they count, but not towards the rate."""
+        self._before = done
+        self._started = time.monotonic()
+        self.update(done)
 
     def update(self, done: int, note: str | None = None) -> None:
         """Set how many units are done."""
@@ -51,11 +58,11 @@ class Task:
     def line(self) -> str:
         """The state as one plain line, with rate and ETA."""
         seconds = max(time.monotonic() - self._started, 1e-9)
-        rate = self.done / seconds
+        rate = (self.done - self._before) / seconds
         text = f"{self.title}: {self.done}"
         if self.total:
             text += f"/{self.total} {self.unit} ({100 * self.done / self.total:.0f} %)"
-            if 0 < self.done < self.total:
+            if rate > 0 and self.done < self.total:
                 text += f", ETA {(self.total - self.done) / rate:.0f} s"
         else:
             text += f" {self.unit}"
@@ -72,6 +79,10 @@ class _BarTask(Task):
         super().__init__(title, total, unit, sinks)
         self._bars = bars
         self._bar = bars.add_task(title, total=total, note="", unit=unit)
+
+    def resume(self, done: int) -> None:
+        super().resume(done)
+        self._bars.reset(self._bar, total=self.total, completed=done)
 
     def update(self, done: int, note: str | None = None) -> None:
         super().update(done, note)

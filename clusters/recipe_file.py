@@ -1,6 +1,7 @@
 """Reads a recipe's YAML, remembers the line of every key, and applies ``--set``."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,15 @@ import yaml
 
 from clusters.config import ConfigError, nearest
 
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The file's contents, and the line of every full key.
+    """The file's contents with ``${NAME}`` filled in, and the line of every full key.
 
     Raises:
-        ConfigError: missing, unreadable, not YAML, no mapping, or a key that stands twice.
+        ConfigError: missing, unreadable, not YAML, no mapping, a key that stands twice, or a
+            variable that is not set.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -30,7 +34,32 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a recipe is a mapping with 'name' and 'stages'")
-    return raw, _key_lines(node)
+    lines = _key_lines(node)
+    missing: list[str] = []
+    filled = fill_variables(raw, missing)
+    if missing:
+        raise ConfigError(located(path, lines, "\n".join(missing)))
+    return filled, lines
+
+
+def fill_variables(value: Any, missing: list[str], key: str = "") -> Any:
+    """``value`` with every ``${NAME}`` in its strings replaced from the environment.
+
+    ``missing`` takes a line per variable that is not set.
+    """
+    if isinstance(value, dict):
+        return {k: fill_variables(v, missing, _joined(key, k)) for k, v in value.items()}
+    if isinstance(value, list):
+        return [fill_variables(v, missing, _joined(key, i)) for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    unset = sorted(name for name in set(_VARIABLE.findall(value)) if name not in os.environ)
+    missing += [f"{key}: the environment variable {name} is not set" for name in unset]
+    return _VARIABLE.sub(lambda match: os.environ.get(match[1], ""), value)
+
+
+def _joined(prefix: str, key: object) -> str:
+    return f"{prefix}.{key}" if prefix else str(key)
 
 
 def _refuse_twins(path: Path, node: Any) -> None:
@@ -60,7 +89,7 @@ def _key_lines(node: Any, prefix: str = "") -> dict[str, int]:
     else:
         return lines
     for key, line, value in pairs:
-        full = f"{prefix}.{key}" if prefix else key
+        full = _joined(prefix, key)
         lines[full] = line + 1
         lines.update(_key_lines(value, full))
     return lines

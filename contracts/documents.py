@@ -8,23 +8,6 @@ from blake3 import blake3
 TRAIN = "train"
 VALIDATION = "validation"
 
-DOCUMENTS = pa.schema(
-    [
-        pa.field("uid", pa.uint64(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("url", pa.string()),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("lang", pa.string(), nullable=False),
-        pa.field("lang_score", pa.float32()),
-        pa.field("quality", pa.float32()),
-        pa.field("dup_count", pa.uint32(), nullable=False),
-        pa.field("cluster", pa.uint64(), nullable=False),
-    ]
-)
-"""``documents/part-*.parquet``; further score columns may follow, one per score."""
-
 
 def documents_schema(scores: Sequence[str] = ()) -> pa.Schema:
     """Schema of ``documents/part-*.parquet`` with these f32 score columns after the fixed ones."""
@@ -57,9 +40,12 @@ REJECTED = pa.schema(
         pa.field("stage", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("score", pa.float64()),
+        pa.field("cluster", pa.uint64()),
+        pa.field("survivor", pa.uint64()),
     ]
 )
-"""``rejected/part-*.parquet``: every record that was not kept, and why."""
+"""``rejected/part-*.parquet``: every record that was not kept, and why. Duplicates name their
+cluster and the uid of the document that stands for them."""
 
 
 def document_uid(source: str, key: str) -> int:

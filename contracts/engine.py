@@ -20,9 +20,29 @@ class FinishReason(StrEnum):
     ERROR = "error"
 
 
+class GuideKind(StrEnum):
+    """In which language a guide says what may be generated."""
+
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+    CHOICE = "choice"
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What the output must be, as text: the engine allows only tokens that can lead there."""
+
+    kind: GuideKind
+    text: str
+    """A JSON schema, a regular expression, or a JSON list of strings."""
+
+
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the next token is chosen. ``temperature`` 0 is greedy."""
+    """How the next token is chosen. ``temperature`` 0 is greedy.
+
+    The order: guide, bias, penalties, temperature, then ``min_p``, ``top_k`` and ``top_p``.
+    """
 
     max_tokens: int = 128
     temperature: float = 0.0
@@ -32,6 +52,20 @@ class SamplingParams:
     seed: int = 0
     stop_token_ids: tuple[int, ...] = ()
     """Generation ends after one of these; it is part of the output."""
+    min_p: float = 0.0
+    """Tokens less likely than this share of the likeliest are left out."""
+    repetition_penalty: float = 1.0
+    """Logits of tokens in prompt and output are divided by it (multiplied below zero)."""
+    presence_penalty: float = 0.0
+    """Subtracted from the logits of tokens in the output."""
+    frequency_penalty: float = 0.0
+    """Subtracted from a token's logit once for each time it is in the output."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token id, number added to its logit)."""
+    top_logprobs: int = 0
+    """How many of the likeliest tokens to report at each step (``top_logprobs`` capability)."""
+    guide: Guide | None = None
+    """Capability ``guide``."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +75,8 @@ class EngineRequest:
     id: str
     prompt_ids: tuple[int, ...]
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    priority: int = 0
+    """Smaller runs first."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +90,8 @@ class TokenChunk:
     policy_version: int = 0
     finish_reason: FinishReason | None = None
     error: str | None = None
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """Per token the likeliest (id, log-prob) pairs, best first; empty where none were asked."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +117,12 @@ class EngineStats:
     tokens_generated: int
     tokens_prefilled: int
     max_context: int
+    blocks_used: int = 0
+    """Cache blocks that requests hold, of ``blocks_total``; 0 of 0 without a paged cache."""
+    blocks_total: int = 0
+    tokens_cached: int = 0
+    """Prompt tokens found in the prefix cache so far."""
+    preemptions: int = 0
 
 
 class EngineError(Exception):
@@ -93,6 +137,10 @@ class InvalidToken(EngineError):
     """A token id outside the vocabulary, or no token at all."""
 
 
+class InvalidSampling(EngineError):
+    """A sampling parameter or guide that has no meaning."""
+
+
 class Capability(StrEnum):
     """What an engine can do; callers check before they start."""
 
@@ -100,6 +148,8 @@ class Capability(StrEnum):
     SCORE = "score"
     SEED = "seed"
     UPDATE = "update"
+    GUIDE = "guide"
+    TOP_LOGPROBS = "top_logprobs"
 
 
 @runtime_checkable
@@ -114,7 +164,7 @@ class Engine(Protocol):
         """Stream the continuation. Closing the stream early aborts the request.
 
         Raises:
-            PromptTooLong, InvalidToken: before the first chunk.
+            PromptTooLong, InvalidToken, InvalidSampling: before the first chunk.
         """
         ...
 

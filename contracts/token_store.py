@@ -40,6 +40,9 @@ class TokenStoreMeta(BaseModel):
     vocab_size: int
     eos_id: int
     """Written after every document."""
+    weights: dict[str, int] | None = None
+    """Domain -> weight in the mixture, where whoever chose the documents set one; a reader
+    without a schedule of its own takes these."""
     shards: list[Shard] = Field(default_factory=list)
 
     @property

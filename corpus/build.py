@@ -5,9 +5,7 @@ from typing import Any
 from clusters.stage import Requirements, StageContext
 from contracts.manifest import ExternalInput
 from corpus.config import BuildConfig
-
-_BASE_MEMORY = 1 << 30
-_MEMORY_PER_WORKER = 600 << 20
+from corpus.memory import bound
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -19,16 +17,21 @@ def run(context: StageContext) -> dict[str, Any]:
 
 def external(config: BuildConfig) -> list[ExternalInput]:
     """What is read from outside, hashed; raises ConfigError where it cannot be read."""
-    from corpus.sources.plan import external_inputs
+    from corpus.decontaminate.items import external_inputs as evaluation_sets
+    from corpus.safety.lists import external_inputs as lists
+    from corpus.sources.plan import external_inputs as sources
+    from corpus.value.config import external_inputs as seeds
 
-    return external_inputs(config)
+    return [
+        *sources(config),
+        *lists(config.safety, "safety"),
+        *evaluation_sets(config.decontaminate, "decontaminate"),
+        *seeds(config.value, "value"),
+    ]
 
 
 def requirements(config: BuildConfig) -> Requirements:
     """Memory for the driver and the workers; disk for scratch and parts."""
-    workers = config.workers or 2
     return Requirements(
-        cpus=1.0,
-        memory_bytes=_BASE_MEMORY + workers * _MEMORY_PER_WORKER,
-        disk_bytes=1 << 30,
+        cpus=1.0, memory_bytes=bound(config, config.workers or 2), disk_bytes=1 << 30
     )

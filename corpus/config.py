@@ -1,124 +1,28 @@
 """Config of the stage ``corpus.build``: what is read, and what is kept of it."""
 
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from clusters.config import StageConfig, execution
+from corpus.decontaminate.config import DecontaminateConfig
+from corpus.dedup.config import DedupConfig, LinesConfig, SplitConfig
+from corpus.extract.config import ExtractConfig
+from corpus.language.config import LanguageConfig
 from corpus.rules.config import RulesConfig
+from corpus.safety.config import SafetyConfig
+from corpus.sources.config import PYTHON_DOCS, FilesSource, PythonDocsSource, SourceConfig
+from corpus.value.config import ValueConfig
 
-PYTHON_DOCS = "python-docs"
-
-
-class PythonDocsSource(StageConfig):
-    """Documentation of the Python packages installed in the environment."""
-
-    format: Literal["python-docs"] = "python-docs"
-    packages: list[str] | None = None
-    """Distributions to read; all that are installed by default."""
-    exclude: tuple[str, ...] = ("inkstone",)
-    """Distributions never read."""
-    shard_bytes: int = Field(default=12 << 20, gt=0)
-    """Source bytes that make one work unit."""
-
-
-class FilesSource(StageConfig):
-    """Files of one format."""
-
-    path: str
-    """A file, a folder (all files below it whose ending fits) or a glob pattern."""
-    format: Literal["jsonl", "text", "parquet", "warc"]
-    """``jsonl`` may be plain, ``.gz`` or ``.zst``; ``text`` is .txt, .md, .rst and HTML."""
-    source: str
-    """Name these documents carry as their source."""
-    text_field: str = "text"
-    """Field or column that holds the text (jsonl, parquet)."""
-    id_field: str = "id"
-    """Field or column that holds the record's key, where there is one (jsonl, parquet)."""
-    url_field: str = "url"
-    """Field or column that holds the record's URL, where there is one (jsonl, parquet)."""
-
-
-def _expand(value: Any) -> Any:
-    """``python-docs`` alone stands for that source with its defaults."""
-    if value == PYTHON_DOCS:
-        return {"format": PYTHON_DOCS}
-    if isinstance(value, str):
-        raise ValueError(f"a source is {PYTHON_DOCS!r} or a mapping with path, format and source")
-    return value
-
-
-SourceConfig = Annotated[
-    Annotated[PythonDocsSource | FilesSource, Field(discriminator="format")],
-    BeforeValidator(_expand),
+__all__ = [
+    "PYTHON_DOCS",
+    "BuildConfig",
+    "DedupConfig",
+    "FilesSource",
+    "LanguageConfig",
+    "LinesConfig",
+    "PythonDocsSource",
+    "SourceConfig",
+    "SplitConfig",
 ]
-
-
-class LanguageConfig(StageConfig):
-    """Which languages are kept."""
-
-    keep: tuple[str, ...] = ("en",)
-    """ISO 639-1 codes; empty keeps every language."""
-    min_score: float = Field(default=0.5, ge=0, le=1)
-    """Lowest probability the identifier must give a kept language."""
-    max_chars: int = Field(default=2000, ge=100)
-    """The identifier reads this many characters of a document."""
-
-
-class DedupConfig(StageConfig):
-    """Exact and MinHash-LSH near duplicates."""
-
-    ngram: int = Field(default=5, ge=1)
-    """Words in a shingle."""
-    bands: int = Field(default=14, ge=1)
-    """LSH bands; two documents are near duplicates where one whole band agrees."""
-    rows: int = Field(default=8, ge=1)
-    """Hashes in a band. 14 x 8 is what FineWeb uses (arXiv:2406.17557)."""
-
-
-class SplitConfig(StageConfig):
-    """Which documents are held out."""
-
-    validation_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of groups that go to ``validation``."""
-    min_paragraph_chars: int = Field(default=100, ge=1)
-    """Shorter paragraphs are not looked at: anybody may write them."""
-    max_containment: float = Field(default=0.1, ge=0, le=1)
-    """Two documents are of one group, so of one split, where more than this share of the
-    smaller one's bytes is long paragraphs that stand in the other; 1 links none."""
-    max_paragraph_clusters: int = Field(default=20, ge=1)
-    """A paragraph that stands in more clusters than this is boilerplate and links none."""
-
-
-class QualityConfig(StageConfig):
-    """The fastText classifier: full sentences of the seed sources against debris."""
-
-    enabled: bool = True
-    """Train the classifier and score documents with it."""
-    positive_sources: tuple[str, ...] = ()
-    """Sources whose prose is the good example; empty means all of them."""
-    min_prose_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of words in sentence-like lines that makes a document a good example."""
-    negative_rules: tuple[str, ...] = ("gopher_quality", "gopher_repetition")
-    """Records that these rules rejected are bad examples."""
-    max_examples: int = Field(default=4000, ge=1)
-    """Most examples of each class."""
-    min_examples: int = Field(default=100, ge=1)
-    """With fewer of either class no classifier is trained, and the ledger says so."""
-    max_chars: int = Field(default=2000, ge=100)
-    """The classifier reads this many characters of a document."""
-    dim: int = Field(default=16, ge=1)
-    """Size of the word vectors."""
-    epochs: int = Field(default=5, ge=1)
-    """Passes over the examples."""
-    learning_rate: float = Field(default=0.2, gt=0)
-    """fastText's ``lr``."""
-    word_ngrams: int = Field(default=2, ge=1)
-    """Longest word n-gram that is a feature."""
-    buckets: int = Field(default=1 << 17, ge=1)
-    """Hash buckets for n-grams; the model file takes about ``4 * dim * buckets`` bytes."""
-    min_score: float = Field(default=0.05, ge=0, le=1)
-    """Documents that score below are rejected; 0 keeps all."""
 
 
 class BuildConfig(StageConfig):
@@ -126,16 +30,24 @@ class BuildConfig(StageConfig):
 
     sources: list[SourceConfig] = Field(min_length=1)
     """What is read, in order."""
+    extract: ExtractConfig = ExtractConfig()
+    """From web pages to text."""
     language: LanguageConfig = LanguageConfig()
     """Language identification."""
     rules: RulesConfig = RulesConfig()
     """Heuristic filters."""
+    safety: SafetyConfig = SafetyConfig()
+    """Personal data, domain lists, word lists."""
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
+    """Overlap with evaluation sets."""
+    lines: LinesConfig = LinesConfig()
+    """Lines and paragraphs repeated across the corpus."""
     dedup: DedupConfig = DedupConfig()
     """Duplicates."""
     split: SplitConfig = SplitConfig()
     """Held-out documents."""
-    quality: QualityConfig = QualityConfig()
-    """Learned filter."""
+    value: ValueConfig = ValueConfig()
+    """Score columns."""
     max_bad_share: float = Field(default=0.2, ge=0, le=1)
     """The stage stops where more than this share of the records cannot be read."""
     max_document_bytes: int = Field(default=4 << 20, gt=0)

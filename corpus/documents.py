@@ -1,22 +1,17 @@
 """Reads the documents of a corpus artifact, a column and a batch at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.manifest import canonical_json, hash_bytes
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BATCH_ROWS = 256
-
-
-@dataclass(frozen=True)
-class DocumentSample:
-    """Documents chosen from a corpus."""
-
-    uids: frozenset[int]
-    bytes: int
-    """Of their texts, in UTF-8."""
+BATCH_BYTES = 1 << 20
+"""Text of one batch of ``text_batches``; a longer document is a batch of its own."""
 
 
 def read_rows(
@@ -40,6 +35,29 @@ def read_rows(
                         yield row
 
 
+def text_batches(
+    part: Path, columns: Sequence[str], max_bytes: int = BATCH_BYTES
+) -> Iterator["pa.RecordBatch"]:
+    """A part's rows with ``columns`` and ``text``, cut so that no batch holds much text.
+
+    Row order is kept. A batch has at least one row and, past the first, at most
+    ``max_bytes`` of text.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(part) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=[*columns, "text"]):
+            ends = np.cumsum(pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False))
+            start, before = 0, 0
+            while start < len(ends):
+                fits = int(np.searchsorted(ends, before + max_bytes, side="right"))
+                end = max(start + 1, fits)
+                yield batch.slice(start, end - start)
+                start, before = end, ends[end - 1]
+
+
 def sources(parts: Sequence[Path]) -> list[str]:
     """Names of all sources in the corpus, sorted."""
     import pyarrow.compute as pc
@@ -50,32 +68,6 @@ def sources(parts: Sequence[Path]) -> list[str]:
         table = pq.read_table(part, columns=["source"])
         found.update(pc.unique(table["source"]).to_pylist())
     return sorted(found)
-
-
-def sample_documents(
-    parts: Sequence[Path], split: str, max_bytes: int, seed: int
-) -> DocumentSample:
-    """Choose documents of a split, by hash of seed and uid, until ``max_bytes`` is reached.
-
-    The choice does not depend on how the corpus is cut into parts.
-    """
-    sizes = {
-        row["uid"]: len(row["text"].encode()) for row in read_rows(parts, ["uid", "text"], split)
-    }
-    chosen, total = [], 0
-    for uid in sorted(sizes, key=lambda uid: order_key(seed, uid)):
-        if total >= max_bytes:
-            break
-        chosen.append(uid)
-        total += sizes[uid]
-    return DocumentSample(frozenset(chosen), total)
-
-
-def read_texts(parts: Sequence[Path], uids: frozenset[int]) -> Iterator[str]:
-    """Texts of the documents with these uids, in file and row order."""
-    for row in read_rows(parts, ["uid", "text"]):
-        if row["uid"] in uids:
-            yield row["text"]
 
 
 def order_key(seed: int, *parts: int | str) -> str:

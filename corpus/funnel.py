@@ -1,9 +1,12 @@
 """From the units' tallies to the ledger, the checks on it, and the stage's stats."""
 
+from collections import Counter
 from typing import Any
 
+from corpus.decontaminate.report import BenchmarkReport
 from corpus.errors import CorpusError
-from corpus.ledger import Ledger, QualityReport, SplitReport, Tally, kept
+from corpus.ledger import Ledger, SplitReport, Tally, kept
+from corpus.value.report import ClassifierReport
 
 
 def merged(stats: list[dict[str, Any]]) -> Tally:
@@ -12,6 +15,14 @@ def merged(stats: list[dict[str, Any]]) -> Tally:
     for unit in stats:
         tally.merge(unit.get("tally", []))
     return tally
+
+
+def added_up(stats: list[dict[str, Any]], key: str) -> dict[str, int]:
+    """The counts that units keep under a key, over all units, by name."""
+    total: Counter[str] = Counter()
+    for unit in stats:
+        total.update(unit[key])
+    return dict(sorted(total.items()))
 
 
 def bad_records(tally: Tally) -> tuple[int, int]:
@@ -41,7 +52,12 @@ def losses(tally: Tally, most: int = 5) -> str:
     return ", ".join(f"{reason}: {count}" for count, reason in found) or "no record was found"
 
 
-def build_ledger(tally: Tally, report: QualityReport, split: SplitReport | None = None) -> Ledger:
+def build_ledger(
+    tally: Tally,
+    reports: list[ClassifierReport],
+    split: SplitReport | None = None,
+    contamination: list[BenchmarkReport] | None = None,
+) -> Ledger:
     """The ledger of a finished build.
 
     Raises:
@@ -49,14 +65,13 @@ def build_ledger(tally: Tally, report: QualityReport, split: SplitReport | None 
     """
     documents = kept(tally)
     if documents.total.documents == 0:
-        raise CorpusError(
-            f"no document is kept ({losses(tally)}); loosen quality.min_score and dedup"
-        )
+        raise CorpusError(f"no document is kept ({losses(tally)}); loosen rules and dedup")
     bad, entered = bad_records(tally)
     return Ledger(
         steps=tally.steps(),
         kept=documents,
-        quality=report,
+        classifiers=reports,
+        contamination=contamination or [],
         split=split,
         bad_records=bad,
         bad_share=bad / max(entered, 1),
@@ -73,6 +88,6 @@ def stats_of_ledger(ledger: Ledger) -> dict[str, Any]:
         "splits": {name: amount.documents for name, amount in ledger.kept.splits.items()},
         "validation_share_in_train": ledger.split.share_in_train if ledger.split else None,
         "funnel": {step.name: step.passed.documents for step in ledger.steps},
-        "quality_heldout_auc": ledger.quality.heldout_auc,
-        "quality_skipped": ledger.quality.skipped,
+        "heldout_auc": {report.name: report.heldout_auc for report in ledger.classifiers},
+        "not_trained": {r.name: r.skipped for r in ledger.classifiers if r.skipped},
     }

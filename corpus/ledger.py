@@ -10,8 +10,21 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from corpus.decontaminate.report import BenchmarkReport
+from corpus.value.report import ClassifierReport
+
 LEDGER_NAME = "ledger.json"
-STEPS = ("read", "normalise", "language", "rules", "identity", "dedup", "quality")
+STEPS = (
+    "read",
+    "normalise",
+    "language",
+    "rules",
+    "safety",
+    "decontaminate",
+    "lines",
+    "identity",
+    "dedup",
+)
 UNKNOWN_LANGUAGE = "und"
 PASSED = ""
 
@@ -60,21 +73,6 @@ class Kept(_Shape):
     languages: dict[str, Amount]
 
 
-class QualityReport(_Shape):
-    """How the quality classifier was trained and how well it does on held-out examples."""
-
-    skipped: str | None = None
-    """Why there is no classifier; every figure below is then empty."""
-    train_positives: int = 0
-    train_negatives: int = 0
-    heldout_positives: int = 0
-    heldout_negatives: int = 0
-    heldout_auc: float | None = None
-    """Area under the ROC curve on validation-split examples."""
-    threshold: float | None = None
-    """Documents below it were rejected."""
-
-
 class SplitReport(_Shape):
     """How well the splits are kept apart; of documents that are kept."""
 
@@ -101,7 +99,14 @@ class Ledger(_Shape):
     steps: list[StepCount]
     """In the order of ``STEPS``: the funnel."""
     kept: Kept
-    quality: QualityReport
+    classifiers: list[ClassifierReport] = []
+    """In the config's order."""
+    dropped_lines: dict[str, int] = {}
+    """``RULE.REASON`` -> lines that rules dropped from texts, kept or not in the end."""
+    skipped: dict[str, int] = {}
+    """What sources hold beside documents, such as requests in a web archive, by kind."""
+    contamination: list[BenchmarkReport] = []
+    """One per evaluation set, in the config's order."""
     split: SplitReport | None = None
     """Null where it was not measured."""
     bad_records: int
@@ -140,9 +145,10 @@ class Tally:
 
     def steps(self) -> list[StepCount]:
         """The funnel, in the order of ``STEPS``."""
-        return [self._step(name) for name in STEPS]
+        return [self.step(name) for name in STEPS]
 
-    def _step(self, name: str) -> StepCount:
+    def step(self, name: str) -> StepCount:
+        """One step of the funnel."""
         rows = [row for row in self.rows() if row[0] == name]
         return StepCount(
             name=name,

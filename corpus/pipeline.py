@@ -1,45 +1,60 @@
 """Stage ``corpus.build``: the steps in order, over Ray, each unit published on its own.
 
-read (per shard) -> cluster -> train -> score (per shard) -> select -> write (per shard).
-The steps between the parallel ones see only narrow columns of all candidates.
+read -> (lines) -> sketch -> clusters -> classifiers -> survivors -> write. Each works on shards,
+or on partitions of a shuffle; nothing in the driver grows with the number of documents.
 """
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clusters.failpoints import failpoint
 from clusters.stage import StageContext
 from clusters.units import Unit
-from contracts.documents import TRAIN, VALIDATION
 from corpus.config import BuildConfig
+from corpus.dedup.index import parts_of
+from corpus.dedup.sketches import Sketches
 from corpus.errors import CorpusError
-from corpus.funnel import build_ledger, check_bad_share, losses, merged, stats_of_ledger
-from corpus.leakage import measure
-from corpus.ledger import LEDGER_NAME, QualityReport, SplitReport, Tally
+from corpus.exchange import EARLIER, SHARDS, Flow, MemoryFlow
+from corpus.exchange.units import UnitFlow
+from corpus.funnel import (
+    added_up,
+    build_ledger,
+    check_bad_share,
+    losses,
+    merged,
+    stats_of_ledger,
+)
+from corpus.ledger import LEDGER_NAME, SplitReport
+from corpus.live import LiveLedger
+from corpus.memory import line as memory_line
+from corpus.report.samples import SAMPLES_NAME, Samples, read_samples, write_samples
 from corpus.sources.plan import plan_shards
 from corpus.sources.record import Shard
-from corpus.steps import cluster, read, score, select, train, write
-from corpus.tables import write_table
-from corpus.unit_map import map_units, stats_of
+from corpus.steps import (
+    classifiers,
+    cluster,
+    evaluation_sets,
+    lines,
+    read,
+    sketch,
+    survivors,
+    write,
+)
+from corpus.steps.shell import Shell
+from corpus.unit_map import workers_of
 from corpus.workspace import Workspace
 
-_STAGE = "corpus.build"
 _LIVE_CHECK_RECORDS = 1000
-_CLUSTERS = "clusters.parquet"
-_REPORT = "report.json"
-_MODEL = "quality/model.bin"
 
 
 def build(context: StageContext) -> dict[str, Any]:
     """Run the stage; returns the funnel's totals as stats.
 
     Raises:
-        CorpusError: nothing to keep, or too many bad records.
+        CorpusError: nothing to keep, too many bad records, or two records of one uid.
     """
     return _Build(context).run()
 
@@ -50,144 +65,182 @@ class _Build:
     def __init__(self, context: StageContext) -> None:
         self.context = context
         self.config: BuildConfig = context.config
-        self.units = context.out.units
         self.shards = {shard.name: shard for shard in plan_shards(self.config)}
-        self.work = Workspace(self.units, list(self.shards))
+        self.shell = Shell(context, list(self.shards))
+        self.work = self.shell.work
+        self.sketches = Sketches(self.work, self.config.dedup.bands, self.config.dedup.rows)
+        self.earlier = parts_of(context.inputs.get("earlier", []), self.config.dedup)
 
     def run(self) -> dict[str, Any]:
         """All steps, then the ledger."""
-        tallies = self._read()
-        self._once("cluster", self._cluster)
-        self._once("train", self._train)
-        report = self._report()
-        if report.skipped is None:
-            self._map("score", _score_unit, {"work": self.work, "config": self.config})
-        self._once("select", self._select)
-        tallies += self._map("write", _write_unit, {"work": self.work})
-        split = SplitReport.model_validate(stats_of(self.units, "select/all")["split"])
-        ledger = build_ledger(merged(tallies), report, split)
+        self.context.progress.say(memory_line(self.config, workers_of(self.config.workers)))
+        found = self._read()
+        tallies = found + self._lines()
+        partitions = self._sketch()
+        groups = self._cluster(partitions)
+        reports = classifiers.score_candidates(self.shell)
+        split = self._survivors(partitions, groups)
+        tallies += self._write()
+        contamination = evaluation_sets.report(self.shell, found)
+        write_samples(self.context.out.path(SAMPLES_NAME), self._samples())
+        ledger = build_ledger(merged(tallies), reports, split, contamination)
+        ledger.dropped_lines = added_up(found, "dropped_lines")
+        ledger.skipped = added_up(found, "skipped")
         path = self.context.out.path(LEDGER_NAME)
         path.write_text(ledger.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return stats_of_ledger(ledger)
 
     def _read(self) -> list[dict[str, Any]]:
-        arguments = {"shards": self.shards, "config": self.config}
-        stats = self._map("read", _read_unit, arguments, partial(self._live, Tally()))
+        arguments = {
+            "shards": self.shards,
+            "config": self.config,
+            "seed": self.context.seed,
+            "index": evaluation_sets.index_of(self.shell),
+        }
+        sizes = {f"read/{name}": shard.bytes for name, shard in self.shards.items()}
+        pending = self.shell.units.pending(list(sizes))
+        total = sum(sizes.values())
+        before = total - sum(sizes[name] for name in pending)
+        live = LiveLedger(self.context.log_dir, total, before)
+        stats = self.shell.each_shard("read", _read_unit, arguments, partial(self._live, live))
         tally = merged(stats)
         check_bad_share(tally, self.config.max_bad_share)
-        if tally.amount("rules", "").documents == 0:
+        if tally.amount("decontaminate", "").documents == 0:
             raise CorpusError(
-                f"no document passed reading, language and rules ({losses(tally)}), so the "
+                f"no document passed reading and the rules ({losses(tally)}), so the "
                 "corpus would be empty; look at the sources, or loosen language and rules"
             )
         return stats
 
-    def _live(self, tally: Tally, stats: dict[str, Any]) -> str:
+    def _live(self, live: LiveLedger, stats: dict[str, Any]) -> str:
         """The live ledger line; stops early where bad input is plainly too much."""
-        tally.merge(stats["tally"])
-        entered, passed = tally.amount("read"), tally.amount("rules", "")
-        if entered.documents >= _LIVE_CHECK_RECORDS:
-            check_bad_share(tally, self.config.max_bad_share)
+        line = live.add(stats)
+        if live.tally.amount("read").documents >= _LIVE_CHECK_RECORDS:
+            check_bad_share(live.tally, self.config.max_bad_share)
+        return line
+
+    def _samples(self) -> Samples:
+        samples = Samples(self.context.seed)
+        for step in ("read", "write"):
+            for path in self.work.of_shards(step, SAMPLES_NAME):
+                samples.merge(read_samples(path))
+        return samples
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Repeated lines; later steps then read the texts without them."""
+        config = self.config.lines
+        if not config.enabled:
+            return []
+        size = sum(self._read_bytes(name) for name in self.work.shards)
+        count = lines.partitions_for(size, config, self.config.dedup.partition_bytes)
+        if self.config.dedup.partitions is not None:
+            count = self.config.dedup.partitions
+        flow = UnitFlow(self.shell, {SHARDS: self.work.shards, EARLIER: []}, count)
+        tallies = lines.drop_repeated(flow, self.work, config)
+        self.work.texts_of = lines.STEP
+        return tallies
+
+    def _read_bytes(self, shard: str) -> int:
+        """UTF-8 bytes of a shard's candidates, from the file's own metadata, about."""
+        metadata = pq.read_metadata(self.work.candidates_file(shard))
+        return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+
+    def _sketch(self) -> int:
+        """Sketches of all shards; the partitions of the shuffles that follow."""
+        arguments = {"work": self.work, "config": self.config}
+        stats = self.shell.each_shard("sketch", _sketch_unit, arguments)
+        documents, size = (sum(found[name] for found in stats) for name in ("documents", "bytes"))
+        return cluster.partitions_for(documents, size, self.config)
+
+    def _cluster(self, partitions: int) -> dict[str, Any]:
+        found = self._flow(
+            "clusters",
+            partitions,
+            cluster.cluster,
+            sketches=self.sketches,
+            config=self.config,
+            seed=self.context.seed,
+            earlier=self.earlier,
+        )
+        if "collision" in found:
+            raise CorpusError(self._explained(found["collision"]))
+        return found
+
+    def _explained(self, places: list[tuple[int, int]]) -> str:
+        rows = []
+        for shard, row in places:
+            path = self.work.candidates_file(self.work.shards[shard])
+            table = pq.read_table(path, columns=["uid", "source", "id"])
+            rows.append(table.slice(row, 1).to_pylist()[0])
+        names = [(row["source"], row["id"]) for row in rows]
         return (
-            f"{entered.documents:,} records, {passed.documents:,} candidates "
-            f"({passed.bytes / 1e6:.1f} MB)"
+            f"uid {rows[0]['uid']} stands for two records: {names[0]} and {names[1]}; "
+            "give one of them another id"
         )
 
-    def _cluster(self, unit: Unit) -> None:
-        table = self.work.candidates(cluster.COLUMNS)
-        clusters = cluster.cluster(table, self.config, self.context.seed)
-        write_table(unit.scratch(_CLUSTERS), clusters)
-
-    def _train(self, unit: Unit) -> None:
-        quality = self.config.quality
-        if not quality.enabled:
-            report = QualityReport(skipped="quality.enabled is false")
-        else:
-            model = unit.scratch(_MODEL)
-            examples = unit.scratch("examples.txt")
-            sets = (self._examples(TRAIN), self._examples(VALIDATION))
-            report = train.train_and_measure(*sets, quality, examples, model)
-            if report.skipped is None:
-                unit.files[_MODEL] = unit.scratch_files[_MODEL]
-        unit.scratch(_REPORT).write_text(report.model_dump_json())
-
-    def _examples(self, split: str) -> train.Examples:
-        table = self.work.candidates(["uid", "source", "prose"])
-        rows = train.sample_rows(table, self._clusters(), self.config.quality, split)
-        negatives = self.work.of_shards("read", read.NEGATIVES_NAME)
-        rejected = train.rejected_of_split(negatives, self.config, self.context.seed, split)
-        prose = table["prose"].to_numpy()[rows].tolist()
-        texts = self.work.texts(rows)
-        return train.make_examples(texts, prose, rejected, self.config.quality, self.context.seed)
-
-    def _report(self) -> QualityReport:
-        text = self.work.file("train/all", _REPORT).read_text()
-        return QualityReport.model_validate_json(text)
-
-    def _clusters(self) -> pa.Table:
-        return pq.read_table(self.work.file("cluster/all", _CLUSTERS))
-
-    def _select(self, unit: Unit) -> None:
-        scores = None
-        if self._report().skipped is None:
-            paths = self.work.of_shards("score", score.SCORES_NAME)
-            scores = pa.concat_tables([pq.read_table(p) for p in paths])["quality"].to_numpy()
-        table = self.work.candidates(["uid", "bytes"])
-        limit = self.config.quality.min_score
-        decisions = select.select(table, self._clusters(), scores, limit)
-        unit.stats["split"] = self._leakage(decisions).model_dump()
-        start = 0
-        for name, count in zip(self.work.shards, self.work.counts(), strict=True):
-            write_table(unit.scratch(f"{name}.parquet"), decisions.slice(start, count))
-            start += count
-
-    def _leakage(self, decisions: pa.Table) -> SplitReport:
-        kept = pc.equal(decisions["stage"], "")
-        table = self.work.candidates(["bytes", "paragraphs", "paragraph_bytes"]).filter(kept)
-        groups = self._clusters()["group"].filter(kept).to_numpy()
-        return measure(table, groups, decisions["split"].filter(kept).to_numpy())
-
-    def _once(self, step: str, make: Callable[[Unit], None]) -> None:
-        """A step over all shards: one unit, done by the driver."""
-        name = f"{step}/all"
-        if self.units.pending([name]):
-            with self.units.start(name) as unit:
-                make(unit)
-        failpoint(f"{_STAGE}.{step}")
-
-    def _map(
-        self,
-        step: str,
-        work: Callable[..., None],
-        arguments: dict[str, Any],
-        note: Callable[[dict[str, Any]], str] | None = None,
-    ) -> list[dict[str, Any]]:
-        return map_units(
-            self.units,
-            f"{_STAGE}.{step}",
-            self.work.shards,
-            work,
-            arguments,
-            workers=self.config.workers,
-            progress=self.context.progress,
-            note=note,
+    def _survivors(self, partitions: int, groups: dict[str, Any]) -> SplitReport:
+        found = self._flow(
+            "survivors",
+            partitions,
+            survivors.survivors,
+            work=self.work,
+            sketches=self.sketches,
+            prefer=self.config.dedup.prefer,
+            groups=groups,
         )
+        return SplitReport.model_validate(found)
+
+    def _flow(
+        self, step: str, partitions: int, run: Callable[..., Any], **arguments: Any
+    ) -> dict[str, Any]:
+        """Run steps as one unit where one partition holds all, else as units of their own."""
+        names: Any = {
+            SHARDS: self.work.shards,
+            EARLIER: [f"{number:05d}" for number in range(len(self.earlier))],
+        }
+        if partitions > 1:
+            return run(UnitFlow(self.shell, names, partitions), **arguments)
+        given = {"names": names, "run": run, "arguments": arguments}
+        return self.shell.map(step, ["all"], _flow_unit, given)[0]["found"]
+
+    def _write(self) -> list[dict[str, Any]]:
+        arguments = {
+            "work": self.work,
+            "sketches": self.sketches,
+            "config": self.config,
+            "seed": self.context.seed,
+        }
+        return self.shell.each_shard("write", _write_unit, arguments)
 
 
-def _read_unit(unit: Unit, name: str, shards: dict[str, Shard], config: BuildConfig) -> None:
-    read.read(unit, shards[name], config)
+def _read_unit(
+    unit: Unit,
+    name: str,
+    shards: dict[str, Shard],
+    config: BuildConfig,
+    seed: int,
+    index: Path | None,
+) -> None:
+    read.read(unit, shards[name], config, seed, index)
 
 
-def _score_unit(unit: Unit, name: str, work: Workspace, config: BuildConfig) -> None:
-    candidates = work.file(f"read/{name}", read.CANDIDATES_NAME)
-    score.score(unit, candidates, work.file("train/all", _MODEL), config.quality)
+def _sketch_unit(unit: Unit, name: str, work: Workspace, config: BuildConfig) -> None:
+    sketch.sketch(unit, work.candidates_file(name), config)
 
 
-def _write_unit(unit: Unit, name: str, work: Workspace) -> None:
-    write.write(
-        unit,
-        name,
-        candidates=work.file(f"read/{name}", read.CANDIDATES_NAME),
-        rejected=work.file(f"read/{name}", read.REJECTED_NAME),
-        decisions=work.file("select/all", f"{name}.parquet"),
-    )
+def _flow_unit(
+    unit: Unit, name: str, names: Any, run: Callable[[Flow], Any], arguments: dict[str, Any]
+) -> None:
+    unit.stats["found"] = run(MemoryFlow(unit, names), **arguments)
+
+
+def _write_unit(
+    unit: Unit, name: str, work: Workspace, sketches: Sketches, config: BuildConfig, seed: int
+) -> None:
+    rejected: list[Path] = [work.file(f"read/{name}", read.REJECTED_NAME)]
+    if config.lines.enabled:
+        rejected.append(work.file(f"{lines.STEP}/{name}", lines.REJECTED_NAME))
+    steps = write.LATER_STEPS if config.lines.enabled else (lines.STEP, *write.LATER_STEPS)
+    write.write(unit, name, work, rejected, steps, seed)
+    if config.dedup.index:
+        write.write_dedup(unit, name, work, sketches, config.dedup)

@@ -2,54 +2,67 @@
 
 import pyarrow as pa
 
-from corpus.dedup.exact import CONTENT_BYTES
+from corpus.safety.config import SafetyConfig, score_columns
 
-NEGATIVES = pa.schema([pa.field("uid", pa.uint64()), pa.field("text", pa.string())])
-"""Starts of records that a rule rejected: examples for the quality classifier."""
-
-SCORES = pa.schema([pa.field("quality", pa.float32())])
-"""One row per candidate, in its shard's order."""
+NEGATIVES = pa.schema(
+    [
+        pa.field("uid", pa.uint64()),
+        pa.field("rule", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("lang", pa.string()),
+        pa.field("text", pa.string()),
+    ]
+)
+"""Starts of records that a rule rejected: examples for classifiers that name the rule."""
 
 CLUSTERS = pa.schema(
     [
         pa.field("cluster", pa.uint64()),
-        pa.field("content", pa.int64()),
+        pa.field("content", pa.uint64()),
         pa.field("duplicate_id", pa.bool_()),
+        pa.field("seen_earlier", pa.uint64()),
         pa.field("group", pa.uint64()),
         pa.field("split", pa.string()),
     ]
 )
-"""One row per candidate of all shards: ``content`` numbers the groups of equal content."""
+"""One row per candidate, in its shard's order. ``cluster`` is the smallest uid in it, ``group``
+the smallest cluster; ``content`` is equal for copies; ``seen_earlier`` is the uid of a document
+near it in an earlier corpus."""
 
 DECISIONS = pa.schema(
     [
         pa.field("stage", pa.string()),
         pa.field("reason", pa.string()),
-        pa.field("quality", pa.float32()),
         pa.field("cluster", pa.uint64()),
         pa.field("split", pa.string()),
         pa.field("dup_count", pa.uint32()),
+        pa.field("survivor", pa.uint64()),
     ]
 )
-"""One row per candidate, in its shard's order; an empty ``stage`` means it is kept."""
+"""One row per candidate, in its shard's order; an empty ``stage`` means it is kept. ``survivor``
+is the uid of the document that stands for it."""
+
+CANDIDATES = pa.schema(
+    [
+        pa.field("uid", pa.uint64()),
+        pa.field("id", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("bytes", pa.int64()),
+        pa.field("lang", pa.string()),
+        pa.field("lang_score", pa.float32()),
+        pa.field("title", pa.string()),
+        pa.field("date", pa.string()),
+        pa.field("licence", pa.string()),
+        pa.field("pii", pa.map_(pa.string(), pa.uint32())),
+        pa.field("prose", pa.float32()),
+    ]
+)
+"""Documents that passed all steps of reading; ``prose`` is null where no seed asks for it."""
 
 
-def candidates(num_hashes: int) -> pa.Schema:
-    """Documents that passed the rules, with what dedup needs to know of them."""
-    return pa.schema(
-        [
-            pa.field("uid", pa.uint64()),
-            pa.field("id", pa.string()),
-            pa.field("url", pa.string()),
-            pa.field("source", pa.string()),
-            pa.field("text", pa.string()),
-            pa.field("bytes", pa.int64()),
-            pa.field("lang", pa.string()),
-            pa.field("lang_score", pa.float32()),
-            pa.field("prose", pa.float32()),
-            pa.field("content", pa.binary(CONTENT_BYTES)),
-            pa.field("signature", pa.binary(4 * num_hashes)),
-            pa.field("paragraphs", pa.list_(pa.uint64())),
-            pa.field("paragraph_bytes", pa.list_(pa.uint32())),
-        ]
-    )
+def candidates_schema(safety: SafetyConfig) -> pa.Schema:
+    """CANDIDATES with a score column per word list."""
+    scores = [pa.field(name, pa.float32()) for name in score_columns(safety)]
+    return pa.schema([*CANDIDATES, *scores])

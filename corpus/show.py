@@ -1,6 +1,7 @@
 """What the terminal shows of a corpus and of token stores."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,42 +9,78 @@ from rich.console import Console
 from rich.table import Table
 
 from clusters.artifact import Artifact, ArtifactError
-from corpus.ledger import LEDGER_NAME, Amount, Ledger, read_ledger
+from corpus.export import Format, export
+from corpus.ledger import LEDGER_NAME, Amount, Ledger, StepCount, read_ledger
 from corpus.lookup import Fate, find
 
 MOST_REASONS = 12
 
 
 def print_stats(path: Path, as_json: bool) -> None:
-    """Print the funnel of a corpus artifact, or the tokens per domain of a tokens artifact.
+    """Print what an artifact of this room holds, by its kind.
 
     Raises:
         ArtifactError: no such artifact, or one of another kind.
     """
     artifact = Artifact.open(path)
-    if artifact.manifest.kind == "corpus":
-        ledger = _ledger(artifact)
-        value, tables = (
-            ledger.model_dump(),
-            [
-                _funnel(ledger),
-                _reasons(ledger),
-                _kept(ledger),
-                _split(ledger),
-            ],
-        )
-    elif artifact.manifest.kind == "tokens":
-        value = artifact.manifest.stats["splits"]
-        tables = [_domains(value)]
-    else:
+    show = _STATS.get(artifact.manifest.kind)
+    if show is None:
         raise ArtifactError(
-            f"{path}: holds {artifact.manifest.kind!r}; stats reads 'corpus' and 'tokens'"
+            f"{path}: holds {artifact.manifest.kind!r}; stats reads {', '.join(sorted(_STATS))}"
         )
-    _print(value, tables, as_json)
+    _print(*show(artifact), as_json)
+
+
+def _corpus_stats(artifact: Artifact) -> tuple[Any, list[Table]]:
+    ledger = _ledger(artifact)
+    tables = [_funnel(ledger.steps), _reasons(ledger.steps), _kept(ledger), _split(ledger)]
+    return ledger.model_dump(), tables
+
+
+def _tokens_stats(artifact: Artifact) -> tuple[Any, list[Table]]:
+    value = artifact.manifest.stats["splits"]
+    return value, [_domains(value)]
+
+
+def _tokenizer_stats(artifact: Artifact) -> tuple[Any, list[Table]]:
+    value = artifact.manifest.stats
+    table = _table("Tokenizer", "", "documents read", "bytes read", "held-out bytes per token")
+    sample, compression = value.get("sample", {}), value.get("languages", {})
+    for name in sorted({*sample, *compression}):
+        read = sample.get(name, {})
+        per_token = f"{compression[name]:.2f}" if name in compression else "-"
+        documents, size = (f"{read.get(key, 0):,}" for key in ("documents", "bytes"))
+        table.add_row(name, documents, size, per_token)
+    whole = value["validation_bytes_per_token"]
+    sums = (f"{value['in'][key]:,}" for key in ("documents", "bytes"))
+    table.add_row("in all", *sums, "-" if whole is None else f"{whole:.2f}")
+    vocabulary = f"{value['out']['vocabulary']:,} entries"
+    table.caption = vocabulary
+    return value, [table]
+
+
+def _selection_stats(artifact: Artifact) -> tuple[Any, list[Table]]:
+    from corpus.selection import Selection
+
+    summary = Selection.open(artifact).summary
+    table = _table("Mixture", "domain", "documents", "text", "weight", "repeats")
+    for name, share in summary.domains.items():
+        whole = share.train.documents + share.validation.documents
+        size = _megabytes(share.train.bytes + share.validation.bytes)
+        table.add_row(name, f"{whole:,}", size, str(share.weight), f"{share.repeats:.2f}")
+    return summary.model_dump(), [_funnel(summary.steps), _reasons(summary.steps), table]
+
+
+_STATS: dict[str, Callable[[Artifact], tuple[Any, list[Table]]]] = {
+    "corpus": _corpus_stats,
+    "tokens": _tokens_stats,
+    "tokenizer": _tokenizer_stats,
+    "selection": _selection_stats,
+}
 
 
 def print_fates(key: str, path: Path, as_json: bool) -> None:
-    """Print what became of the document of that uid or id.
+    """Print what became of the document of that uid, id or URL.
 
     Raises:
         ArtifactError: no corpus there, or no such document in it.
@@ -51,10 +88,27 @@ def print_fates(key: str, path: Path, as_json: bool) -> None:
     fates = find(Artifact.open(path, "corpus"), key)
     if not fates:
         raise ArtifactError(
-            f"{path}: no kept or rejected document has the uid or id {key!r}; "
+            f"{path}: no kept or rejected document has the uid, id or URL {key!r}; "
             "ids are case-sensitive, and a source that was never read leaves no trace"
         )
     _print([fate.model_dump() for fate in fates], [_fate(fate) for fate in fates], as_json)
+
+
+def print_export(
+    path: Path, out: Path, form: Format, split: str | None, selection: Path | None, as_json: bool
+) -> None:
+    """Export an artifact and print what was written.
+
+    Raises:
+        ArtifactError: see ``corpus.export.export``.
+    """
+    written = export(path, out, form, split, selection)
+    table = Table(title=f"written to {out}", show_header=False)
+    for name, value in written.items():
+        table.add_row(
+            name, f"{value:,}" if isinstance(value, int) else f"{value['tokens']:,} tokens"
+        )
+    _print(written, [table], as_json)
 
 
 def _print(value: Any, tables: list[Table], as_json: bool) -> None:
@@ -75,9 +129,9 @@ def _ledger(artifact: Artifact) -> Ledger:
         raise ArtifactError(f"{path}: not a ledger: {error}") from error
 
 
-def _funnel(ledger: Ledger) -> Table:
+def _funnel(steps: Sequence[StepCount]) -> Table:
     table = _table("Funnel", "step", "documents in", "out", "lost", "text in", "out", "lost")
-    for step in ledger.steps:
+    for step in steps:
         before, after = step.entered, step.passed
         table.add_row(
             step.name,
@@ -91,9 +145,9 @@ def _funnel(ledger: Ledger) -> Table:
     return table
 
 
-def _reasons(ledger: Ledger) -> Table:
+def _reasons(steps: Sequence[StepCount]) -> Table:
     table = _table("Commonest reasons of rejection", "step", "reason", "documents", "text")
-    rows = [(a, s.name, reason) for s in ledger.steps for reason, a in s.rejected.items()]
+    rows = [(a, s.name, reason) for s in steps for reason, a in s.rejected.items()]
     rows.sort(key=lambda row: (-row[0].documents, row[1], row[2]))
     for amount, step, reason in rows[:MOST_REASONS]:
         table.add_row(step, reason, f"{amount.documents:,}", _megabytes(amount.bytes))
@@ -147,8 +201,16 @@ def _domains(stats: dict[str, Any]) -> Table:
 
 def _fate(fate: Fate) -> Table:
     table = Table(title="kept" if fate.kept else "rejected", show_header=False)
-    for name, value in fate.model_dump(exclude={"kept", "scores"}, exclude_none=True).items():
+    lists = {"kept", "scores", "passed", "members", "masked"}
+    for name, value in fate.model_dump(exclude=lists, exclude_none=True).items():
         table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    if fate.passed:
+        table.add_row("passed", ", ".join(fate.passed))
+    for name, count in fate.masked.items():
+        table.add_row("masked", f"{count} x {name}")
+    for member in fate.members:
+        what = "kept" if member.kept else member.reason or "rejected"
+        table.add_row("of its cluster", f"{member.uid} {member.id} ({what})")
     for name, score in fate.scores.items():
         table.add_row(name, "none" if score is None else f"{score:.4g}")
     return table

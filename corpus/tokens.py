@@ -1,19 +1,16 @@
-"""Turns documents into the token stores ``tokens/train`` and ``tokens/validation``.
+"""Stage ``corpus.tokens``: documents to ``tokens/train`` and ``tokens/validation``.
 
-Core: ``write_shards``, one group of document parts to one shard per split and domain.
-Shell: ``run``, the stage ``corpus.tokens``, which spreads the groups over Ray tasks.
+Spreads the groups of ``corpus.tokenise`` over Ray tasks and writes each store's ``store.json``.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
+from clusters.artifact import Artifact
 from clusters.config import StageConfig, execution
 from clusters.failpoints import failpoint
 from clusters.stage import Requirements, StageContext
@@ -21,18 +18,15 @@ from clusters.units import Unit
 from contracts.documents import TRAIN, VALIDATION
 from contracts.manifest import hash_file
 from contracts.token_store import STORE_NAME, Shard, TokenStoreMeta
-from corpus.documents import read_rows, sources
+from corpus.documents import sources
 from corpus.errors import CorpusError
-from corpus.token_store.writer import ShardWriter, shard_name, token_dtype, write_meta
+from corpus.token_store.writer import token_dtype, write_meta
+from corpus.tokenise import Group, groups_of, open_selection, write_shards
 from corpus.tokenizer import FOLDER, end_of_text_id, load_backend
 from corpus.unit_map import map_units
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
 SPLITS = (TRAIN, VALIDATION)
 STEP = "tokenise"
-BATCH_DOCUMENTS = 64
 
 
 class TokensConfig(StageConfig):
@@ -49,71 +43,22 @@ def requirements(config: TokensConfig) -> Requirements:
     return Requirements(cpus=1.0, memory_bytes=(1 + (config.workers or 2)) << 29)
 
 
-@dataclass(frozen=True)
-class Group:
-    """Some parts of the corpus, which become one shard per split and domain."""
-
-    index: int
-    shard_of_domain: dict[str, int]
-    """Number of the shard that takes a domain's documents of this group."""
-    parts: list[Path]
-
-    @property
-    def name(self) -> str:
-        """Name of its work unit, within the step."""
-        return f"group-{self.index:05d}"
-
-
-def groups_of(parts: Sequence[Path], num_shards: int) -> list[Group]:
-    """Deal the parts out to groups; shards are numbered domain by domain."""
-    num_groups = min(num_shards, len(parts))
-    domains = sources(parts)
-    return [
-        Group(
-            index,
-            {domain: row * num_groups + index for row, domain in enumerate(domains)},
-            list(parts[index::num_groups]),
-        )
-        for index in range(num_groups)
-    ]
-
-
-def write_shards(unit: Unit, group: Group, tokenizer_folder: Path) -> None:
-    """Tokenise a group's documents, each ended by the end-of-text token.
-
-    Leaves in ``unit.stats["shards"]`` each shard's split, text bytes and entry for
-    ``store.json``.
-    """
-    tokenizer = load_backend(tokenizer_folder)
-    writers: dict[tuple[str, str], ShardWriter] = {}
-    text_bytes: Counter[tuple[str, str]] = Counter()
-    for rows in _batches(read_rows(group.parts, ["uid", "source", "text"]), BATCH_DOCUMENTS):
-        encoded = tokenizer.encode_batch_fast([row["text"] for row in rows])
-        for row, encoding in zip(rows, encoded, strict=True):
-            key = (row["split"], row["source"])
-            if key not in writers:
-                writers[key] = _open_shard(unit, group, key, tokenizer)
-            writers[key].add(row["uid"], encoding.ids)
-            text_bytes[key] += len(row["text"].encode())
-        failpoint("corpus.tokens.inside_group")
-    unit.stats["shards"] = [
-        {"split": key[0], "bytes": text_bytes[key], "shard": writers[key].close().model_dump()}
-        for key in sorted(writers)
-    ]
-
-
 def run(context: StageContext) -> dict[str, Any]:
     """Stage ``corpus.tokens``: corpus and tokenizer to one token store per split."""
     config: TokensConfig = context.config
     corpus, tokenizer = context.input("corpus"), context.input("tokenizer")
     folder = tokenizer.path(FOLDER)
-    groups = {group.name: group for group in groups_of(corpus.files("documents/"), config.shards)}
+    selection = context.input("selection") if context.inputs.get("selection") else None
+    parts = corpus.files("documents/")
+    weights = None if selection is None else open_selection(selection, corpus).weights
+    domains = sources(parts) if weights is None else sorted(weights)
+    groups = {group.name: group for group in groups_of(parts, config.shards, domains)}
     stats = map_units(
         context.out.units,
         f"corpus.tokens.{STEP}",
         list(groups),
         _tokenise,
-        {"groups": groups, "folder": folder},
+        {"groups": groups, "folder": folder, "selection": selection},
         workers=config.workers,
         progress=context.progress,
     )
@@ -123,30 +68,28 @@ def run(context: StageContext) -> dict[str, Any]:
     failpoint("corpus.tokens.before_stores")
     for split in SPLITS:
         path = context.out.path(f"tokens/{split}/{STORE_NAME}")
-        write_meta(path, _meta(folder, [e["shard"] for e in made if e["split"] == split]))
+        shards = [e["shard"] for e in made if e["split"] == split]
+        write_meta(path, _meta(folder, shards, weights))
     splits = {split: _totals([e for e in made if e["split"] == split]) for split in SPLITS}
     counts = {key: sum(total[key] for total in splits.values()) for key in ("documents", "bytes")}
     tokens = {f"{split}_tokens": total["tokens"] for split, total in splits.items()}
-    return {"in": counts, "out": tokens, "splits": splits}
+    left_out = sum((Counter(unit["left_out"]) for unit in stats), Counter())
+    left = {key: left_out[key] for key in ("documents", "bytes")}
+    return {"in": counts, "out": tokens, "splits": splits, "left_out_by_selection": left}
 
 
-def _tokenise(unit: Unit, name: str, groups: dict[str, Group], folder: Path) -> None:
+def _tokenise(
+    unit: Unit, name: str, groups: dict[str, Group], folder: Path, selection: Artifact | None
+) -> None:
     # One thread per task: Ray runs as many tasks as there are CPUs.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    write_shards(unit, groups[name], folder)
+    write_shards(unit, groups[name], folder, selection)
 
 
-def _open_shard(
-    unit: Unit, group: Group, key: tuple[str, str], tokenizer: "Tokenizer"
-) -> ShardWriter:
-    split, domain = key
-    name = shard_name(group.shard_of_domain[domain])
-    tok, doc, uid = (unit.path(f"tokens/{split}/{name}.{end}") for end in ("tok", "doc", "uid"))
-    vocab_size, eos_id = tokenizer.get_vocab_size(), end_of_text_id(tokenizer)
-    return ShardWriter(name, domain, tok, doc, uid, vocab_size, eos_id)
-
-
-def _meta(folder: Path, shards: list[dict[str, Any]]) -> TokenStoreMeta:
+def _meta(
+    folder: Path, shards: list[dict[str, Any]], weights: dict[str, int] | None
+) -> TokenStoreMeta:
+    present = {shard["domain"] for shard in shards}
     tokenizer = load_backend(folder)
     vocab_size = tokenizer.get_vocab_size()
     return TokenStoreMeta(
@@ -154,6 +97,7 @@ def _meta(folder: Path, shards: list[dict[str, Any]]) -> TokenStoreMeta:
         tokenizer_blake3=hash_file(folder / "tokenizer.json")[1],
         vocab_size=vocab_size,
         eos_id=end_of_text_id(tokenizer),
+        weights=weights and {name: weights[name] for name in sorted(present & weights.keys())},
         shards=sorted((Shard(**shard) for shard in shards), key=lambda shard: shard.name),
     )
 
@@ -169,8 +113,3 @@ def _totals(entries: list[dict[str, Any]]) -> dict[str, Any]:
     for counts in domains.values():
         whole = {key: whole[key] + counts[key] for key in whole}
     return {**whole, "domains": {name: dict(domains[name]) for name in sorted(domains)}}
-
-
-def _batches(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    while batch := list(islice(rows, size)):
-        yield batch

@@ -1,18 +1,18 @@
 """Ray shell: runs a step's pending work units on the cluster, streaming as they finish."""
 
-import contextlib
-import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from clusters.failpoints import failpoint
 from clusters.progress import Progress
+from clusters.stage import StageError
 from clusters.units import Unit, Units
 
 _CPUS_PER_UNIT = 0.8
 """Below one CPU, so that on two CPUs both workers and Ray's own tasks find room; above a
 half, so that two never share one."""
+_RETRIES = 5
+"""Times a unit is done again after its worker or node was lost."""
 
 Work = Callable[..., None]
 """``work(unit, name, **arguments)``: does one unit; a module-level function."""
@@ -47,6 +47,7 @@ def map_units(
 
         for name in sorted(set(full).difference(pending)):
             finish(name)
+        task.resume(len(done))
         for name in _stream(units, pending, work, arguments, workers):
             failpoint(place)
             finish(name)
@@ -61,56 +62,59 @@ def stats_of(units: Units, name: str) -> dict[str, Any]:
     return record.stats
 
 
+def workers_of(workers: int | None) -> int:
+    """Units worked on at once: as asked, or the cluster's CPUs."""
+    import ray
+
+    return workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+
+
 def _stream(
     units: Units, pending: list[str], work: Work, arguments: dict[str, Any], workers: int | None
 ) -> Iterator[str]:
     if not pending:
         return
     import ray
-    from ray.data import TaskPoolStrategy
 
-    workers = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
-    workers = min(workers, len(pending))
-    run = partial(_run_unit, units=units, work=work, arguments=arguments)
-    with _quiet_ray_data():
-        dataset = ray.data.from_items(
-            [{"name": name} for name in pending], override_num_blocks=len(pending)
-        ).map(
-            run,
-            compute=TaskPoolStrategy(size=workers),
-            num_cpus=_CPUS_PER_UNIT,
-        )
-        for row in dataset.iter_rows():
-            yield row["name"]
+    limit = workers_of(workers)
+    task = ray.remote(num_cpus=_CPUS_PER_UNIT, max_retries=_RETRIES)(_run_unit)
+    shared = ray.put((units, work, arguments))
+    waiting = iter(pending)
+    running: list[Any] = []
+    try:
+        for name in waiting:
+            running.append(task.remote(name, shared))
+            if len(running) >= limit:
+                yield _next(running)
+        while running:
+            yield _next(running)
+    finally:
+        for left in running:  # after an error: the rest is published or done again by a rerun
+            ray.cancel(left, force=False)
 
 
-def _run_unit(
-    row: dict[str, Any], units: Units, work: Work, arguments: dict[str, Any]
-) -> dict[str, Any]:
+def _next(running: list[Any]) -> str:
+    """Name of a unit that has ended, taken out of ``running``."""
+    import ray
+
+    (ended, *_), rest = ray.wait(running, num_returns=1)
+    running[:] = rest
+    try:
+        return ray.get(ended)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, StageError):  # its message alone, without the task's traces
+            raise error.cause from None
+        raise
+
+
+def _run_unit(name: str, shared: tuple[Units, Work, dict[str, Any]]) -> str:
     """Runs in a Ray worker. A unit that a lost attempt has published is not done again."""
-    name = row["name"]
+    units, work, arguments = shared
     if units.pending([name]):
         with units.start(name) as unit:
             _do(unit, name, work, arguments)
-    return {"name": name}
+    return name
 
 
 def _do(unit: Unit, name: str, work: Work, arguments: dict[str, Any]) -> None:
     work(unit, name.split("/", 1)[1], **arguments)
-
-
-@contextlib.contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """Ray Data's own progress bars and plan notes off, for this block only."""
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    logger = logging.getLogger("ray.data")
-    before = context.enable_progress_bars, logger.level
-    context.enable_progress_bars = False
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        context.enable_progress_bars = before[0]
-        logger.setLevel(before[1])

@@ -65,7 +65,7 @@ def run(context: StageContext) -> dict[str, Any]:
         waiting = [job for job in jobs if job.unit in pending]
         total = sum(len(job.samples) for job in jobs)
         with context.progress.task("evaluate", total, "samples") as task:
-            task.update(total - sum(len(job.samples) for job in waiting))
+            task.resume(total - sum(len(job.samples) for job in waiting))
             for rows in run_jobs(
                 waiting,
                 units,

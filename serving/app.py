@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,15 @@ RESTARTS = 3
 
 
 @dataclass(frozen=True)
+class CacheSettings:
+    """How a replica keeps keys and values; see ``serving.load.load_engine``."""
+
+    cache_tokens: int | None = None
+    int8_cache: bool = False
+    reproducible: bool = True
+
+
+@dataclass(frozen=True)
 class ReplicaSettings:
     """What a replica needs to start; holds no key, only its hash."""
 
@@ -32,6 +41,7 @@ class ReplicaSettings:
     max_context: int | None
     threads: int | None
     max_sequences: int
+    cache: CacheSettings
 
 
 class ModelReplica:
@@ -48,6 +58,7 @@ class ModelReplica:
             slots=settings.slots,
             max_context=settings.max_context,
             threads=settings.threads,
+            **asdict(settings.cache),
         )
         self._service = Service(
             self._engine,
@@ -86,6 +97,7 @@ def serve_model(
     threads: int | None = None,
     max_sequences: int = 256,
     num_cpus: float = 0.5,
+    cache: CacheSettings = CacheSettings(),
 ) -> Iterator[Endpoint]:
     """Serve a model on the connected Ray while the block runs.
 
@@ -102,6 +114,7 @@ def serve_model(
         threads: torch threads of the replica; by default all of this machine's CPUs.
         max_sequences: sequences running and waiting; beyond that requests get 429.
         num_cpus: CPUs that Ray sets aside for the replica.
+        cache: how keys and values are kept.
 
     Raises:
         ConfigError: the port is taken, or no key on an address others can reach.
@@ -121,6 +134,7 @@ def serve_model(
         max_context=max_context,
         threads=threads or _cpus(),
         max_sequences=max_sequences,
+        cache=cache,
     )
     with _quiet_driver(), proxy(host, port) as address:
         name = f"inkstone-{secrets.token_hex(4)}"

@@ -30,6 +30,14 @@ def start(
     max_context: Annotated[
         int | None, typer.Option(min=1, help="Tokens per sequence; by default the model's.")
     ] = None,
+    cache_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens the cache holds in all; by default every slot full."),
+    ] = None,
+    int8_cache: Annotated[bool, typer.Option(help="Keep keys and values in 8 bits.")] = False,
+    reproducible: Annotated[
+        bool, typer.Option(help="Answers do not depend on company, bit for bit; slower.")
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the endpoint as JSON.")] = False,
 ) -> None:
     """Serve a model with OpenAI's API until Ctrl-C or SIGTERM.
@@ -46,6 +54,9 @@ def start(
         name=name,
         slots=slots,
         max_context=max_context,
+        cache_tokens=cache_tokens,
+        int8_cache=int8_cache,
+        reproducible=reproducible,
         as_json=json,
     )
 

@@ -1,11 +1,13 @@
 """Opens a model directory: the model, and the engine over it."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.engine import Engine
 from serving.directory import ModelError, model_digest, read_config, tensors_of, weight_files
 from serving.quant.config import CONFIG_KEY
+from serving.support import plain_hidden, prove, refuse_foreign_attention, refuse_unsupported
 
 if TYPE_CHECKING:
     import torch
@@ -14,8 +16,13 @@ if TYPE_CHECKING:
     from serving.quant.linear import Int4Linear
 
 DEFAULT_CONTEXT = 2048
-"""Positions per slot where the caller names none and the model allows more."""
-_PARTS = ("embed_tokens", "rotary_emb", "layers", "norm")
+"""Tokens per sequence where the caller names no limit and the model allows more."""
+BLOCK_SIZE = 32
+"""Tokens per cache block."""
+CHUNK = 256
+"""Prompt tokens per step where results are reproducible: also the grain of shared prefixes."""
+FAST_CHUNK = 512
+"""Prompt tokens per step where they need not be."""
 
 
 def load_engine(
@@ -24,6 +31,10 @@ def load_engine(
     slots: int = 16,
     max_context: int | None = None,
     threads: int | None = None,
+    cache_tokens: int | None = None,
+    reproducible: bool = True,
+    int8_cache: bool = False,
+    dense_rows: int | None = None,
 ) -> Engine:
     """An engine over an HF-layout directory, or over one that ``serving.quantize`` made.
 
@@ -32,14 +43,25 @@ def load_engine(
         slots: sequences that run at once.
         max_context: tokens per sequence; by default the model's, at most 2048.
         threads: torch threads of this process; by default as torch has them.
+        cache_tokens: tokens whose keys and values are kept, of all sequences together; by
+            default all slots can be full. With fewer, sequences are preempted when it is.
+        reproducible: a request's result does not depend on company, bit for bit. Without,
+            steps compute no padding and prefixes are shared by block instead of by chunk.
+        int8_cache: keep keys and values in 8 bits.
+        dense_rows: keep a bf16 copy of 4-bit weights for steps of so many rows or more, where
+            plain multiplication is faster (about 8 rows on a CPU with AMX, 24 without).
 
     Raises:
-        ModelError: the directory is missing, half written, damaged or unsupported.
+        ModelError: the directory is missing, half written, damaged or unsupported, or
+            ``cache_tokens`` holds no whole sequence.
     """
     import torch
 
-    from serving.engine.engine import SlotEngine
-    from serving.engine.runner import ModelRunner
+    from serving.engine.decoder import known_family
+    from serving.engine.engine import PagedEngine
+    from serving.engine.guide import Guides
+    from serving.engine.plan import Limits
+    from serving.engine.runner import ModelRunner, RunnerConfig
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -47,13 +69,61 @@ def load_engine(
     config = read_config(path)
     digest = model_digest(path)
     model = load_model(path)
+    if dense_rows is not None:
+        _keep_dense(model, dense_rows)
+    context = _context(path, config, max_context)
+    tokens = slots * context if cache_tokens is None else cache_tokens
+    if tokens < context:
+        raise ModelError(
+            f"{path}: cache_tokens is {tokens}, one sequence may have {context}; "
+            "give more, or a smaller max_context"
+        )
+    expected = None if known_family(model) else plain_hidden(model)
+    runner = ModelRunner(
+        model,
+        RunnerConfig(
+            max_context=context,
+            num_blocks=-(-tokens // BLOCK_SIZE) + 1,
+            block_size=BLOCK_SIZE,
+            width=slots if reproducible else 0,
+            int8_cache=int8_cache,
+        ),
+    )
+    if expected is not None:
+        prove(model, runner, expected, path)
+    chunk = CHUNK if reproducible else FAST_CHUNK
+    return PagedEngine(
+        runner,
+        Limits(max_running=slots, chunk=chunk, fixed_chunks=reproducible),
+        model_digest=digest,
+        guides=Guides(partial(_tokenizer, path), runner.vocab_size),
+        threads=threads,
+        updatable=CONFIG_KEY not in config,
+    )
+
+
+def _keep_dense(model: "PreTrainedModel", rows: int) -> None:
+    from serving.quant.linear import Int4Linear
+
+    for module in model.modules():
+        if isinstance(module, Int4Linear):
+            module.keep_dense(rows)
+
+
+def _context(path: Path, config: dict[str, Any], wanted: int | None) -> int:
     limit = config.get("max_position_embeddings") or DEFAULT_CONTEXT
-    context = max_context or min(limit, DEFAULT_CONTEXT)
+    context = wanted or min(limit, DEFAULT_CONTEXT)
     if context > limit:
         raise ModelError(f"{path}: max_context is {context}, the model allows {limit}")
-    runner = ModelRunner(model, slots, context)
-    quantized = CONFIG_KEY in config
-    return SlotEngine(runner, model_digest=digest, threads=threads, updatable=not quantized)
+    return context
+
+
+def _tokenizer(path: Path) -> tuple[Any, list[int]]:
+    """The directory's tokenizer and the ids that end an answer."""
+    from serving.tokenizer import ChatTokenizer
+
+    tokenizer = ChatTokenizer.load(path)
+    return tokenizer.plain, list(tokenizer.stop_ids)
 
 
 def load_model(path: Path) -> "PreTrainedModel":
@@ -73,9 +143,8 @@ def load_model(path: Path) -> "PreTrainedModel":
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except (ValueError, ImportError) as error:
         raise ModelError(f"{path}: no causal language model: {error}") from error
-    if not all(hasattr(getattr(model, "model", None), part) for part in _PARTS):
-        raise ModelError(f"{path}: {config.model_type!r} is no Llama-shaped decoder")
-    _refuse_unsupported(config, path)
+    refuse_unsupported(config, path / "config.json")
+    refuse_foreign_attention(model, path / "config.json")
     said = read_config(path).get(CONFIG_KEY)
     packed = _packed_layers(model, said, path) if said is not None else []
     _fill(model, path)
@@ -114,17 +183,6 @@ def model_config(path: Path) -> tuple[Any, "torch.dtype"]:
     if not isinstance(dtype, torch.dtype):
         raise ModelError(f"{path / 'config.json'}: dtype: {dtype!r} is no type of torch")
     return config, dtype
-
-
-def _refuse_unsupported(config: Any, path: Path) -> None:
-    """Attention that sees a window, and rotary angles that change with the longest request."""
-    layers = set(getattr(config, "layer_types", None) or [])
-    window = getattr(config, "sliding_window", None)
-    if layers - {"full_attention"} or (window and not layers):
-        raise ModelError(f"{path / 'config.json'}: sliding-window attention is not supported")
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope in ("dynamic", "longrope"):
-        raise ModelError(f"{path / 'config.json'}: rope_type {rope!r} is not supported")
 
 
 def _fill(model: "PreTrainedModel", path: Path) -> None:

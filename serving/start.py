@@ -36,6 +36,9 @@ def start_endpoint(
     name: str | None,
     slots: int,
     max_context: int | None,
+    cache_tokens: int | None,
+    int8_cache: bool,
+    reproducible: bool,
     as_json: bool,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then stop everything that was started.
@@ -45,7 +48,7 @@ def start_endpoint(
         ModelError: the model is damaged or unsupported.
     """
     from clusters.connect import ClusterConfig, connect
-    from serving.app import serve_model
+    from serving.app import CacheSettings, serve_model
     from serving.directory import check_model
     from serving.proxy import check_address
     from serving.resolve import resolve_model
@@ -65,6 +68,7 @@ def start_endpoint(
                 api_key=api_key,
                 slots=slots,
                 max_context=max_context,
+                cache=CacheSettings(cache_tokens, int8_cache, reproducible),
             ) as endpoint:
                 _announce(endpoint, as_json)
                 threading.Event().wait()

@@ -37,6 +37,11 @@ class ChatTokenizer:
         """Ids after which an answer is over."""
         self.vocab_size: int = len(tokenizer)
 
+    @property
+    def plain(self) -> "PreTrainedTokenizerBase":
+        """The tokenizer of transformers behind this one."""
+        return self._tokenizer
+
     @classmethod
     def load(cls, model_dir: Path | str) -> "ChatTokenizer":
         """Load the tokenizer of an HF-layout directory; nothing is downloaded.

@@ -1,6 +1,7 @@
 """Shared fixtures: a Ray for the session, the shared data, and a home of its own."""
 
 import os
+import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,24 @@ def data_dir() -> Path:
     if not path or not Path(path).is_dir():
         pytest.skip("INKSTONE_DATA names no folder of test data")
     return Path(path)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With INKSTONE_KILLS=N at most N failpoints of every kill matrix run, drawn at random."""
+    most = int(os.environ.get("INKSTONE_KILLS", 0))
+    matrices: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if "failpoint" in getattr(getattr(item, "callspec", None), "params", {}):
+            matrices.setdefault(item.nodeid.split("[")[0], []).append(item)
+    left_out = {
+        item
+        for matrix in matrices.values()
+        if most and len(matrix) > most
+        for item in random.SystemRandom().sample(matrix, len(matrix) - most)
+    }
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,7 @@ from agents.policy import Reply
 from contracts.conversation import Message
 from inkstone import build
 
-DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md"))]
+DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").rglob("*.md"))]
 FENCE = re.compile(r"```(?:sh|console)\n(.*?)```", re.S)
 PYTHON = re.compile(r"```python\n(.*?)```", re.S)
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +42,11 @@ NOT_RUN = {
 """Shown commands that are not executed here, and why; any other is."""
 NEED_A_MODEL = {"docs/evaluation.md", "docs/serving.md"}
 """Documents whose code needs a model: only its imports are executed."""
-INSTEAD = {"path/to/config.json": "7b", "docs/images/plan-7b.svg": "plan-7b.svg"}
+INSTEAD = {
+    "path/to/config.json": "7b",
+    "docs/images/plan-7b.svg": "plan-7b.svg",
+    "good/de.jsonl": "notes",
+}
 """Shown word -> what the test puts in its place."""
 
 
@@ -111,6 +115,7 @@ def small_recipe() -> dict[str, Any]:
                 "config": {"vocab_size": 400},
             },
             "tokens": {"stage": "corpus.tokens", "inputs": given | {"tokenizer": "tokenizer"}},
+            "selection": {"stage": "corpus.select", "inputs": given},
         },
     }
 
@@ -157,8 +162,11 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_the_small_run(line: str, root: Path) -> list[str]:
     """The shown command's words, with what the small run does not have replaced."""
-    words = [INSTEAD.get(word, word) for word in shlex.split(line)[1:]]
-    words = [re.sub(r"^runs/demo/(?!corpus|tokens)\w+$", "runs/demo/tokens", w) for w in words]
+    words = [INSTEAD.get(word, word) for word in shlex.split(line.split(" >")[0])[1:]]
+    words = [word.replace("runs/english/", "runs/demo/") for word in words]
+    made = r"^runs/demo/(?!corpus|tokens|selection)\w+$"
+    words = [re.sub(made, "runs/demo/tokens", word) for word in words]
+    words = [f"out-{len(list(root.iterdir()))}" if word == "out/" else word for word in words]
     if words[0] == "run" and "--dry-run" not in words:
         words.append("--dry-run")
     part = next((root / "runs/demo/corpus").resolve().rglob("documents/*.parquet"))

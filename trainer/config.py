@@ -178,32 +178,42 @@ class TrainConfig(StageConfig):
 
 
 class MixtureSegment(StageConfig):
-    """Weights of the domains from a sample on."""
+    """Weights of the domains from some sample of the run on."""
 
     from_sample: int = Field(ge=0)
-    """First sample that these weights hold for; the first segment starts at 0."""
-    weights: dict[str, int]
-    """Domain of the token store -> whole-number weight; those not named are left out."""
+    """First sample (row) these weights hold for; the first segment starts at 0. A step takes
+    ``batch`` samples."""
+    weights: dict[str, int] = Field(min_length=1)
+    """Samples of each domain in a period of ``sum(weights)``; a domain not named has none."""
+
+
+class DataConfig(StageConfig):
+    """Which text is trained on when."""
+
+    mixture: list[MixtureSegment] | None = None
+    """Weights of the domains, and when they change; by default the store's own weights, where
+    it has none every domain in proportion to its text."""
+
+    @property
+    def schedule(self) -> list[tuple[int, dict[str, int]]] | None:
+        """The mixture as the token store's sampler takes it."""
+        if self.mixture is None:
+            return None
+        return [(segment.from_sample, segment.weights) for segment in self.mixture]
 
 
 class PretrainConfig(TrainConfig):
     """Config of ``trainer.pretrain``."""
 
     model: ModelShape = ModelShape()
+    data: DataConfig = DataConfig()
+    """What is read from the token store."""
     sequence_length: int = Field(default=512, gt=1)
     """Tokens per row."""
     steps: int = Field(default=320, gt=0)
     """Optimisation steps."""
     validation_rows: int = Field(default=8, gt=0)
     """Rows per domain that validation loss is taken on."""
-    mixture: list[MixtureSegment] = Field(default_factory=list)
-    """Which domains the samples come from, and how that changes in mid-run; by default all
-    in proportion to their size."""
-
-    @property
-    def schedule(self) -> list[tuple[int, dict[str, int]]] | None:
-        """``mixture`` as the token store's sampler takes it."""
-        return [(part.from_sample, part.weights) for part in self.mixture] or None
 
     @model_validator(mode="after")
     def _rows_fit(self) -> "PretrainConfig":

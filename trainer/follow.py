@@ -63,7 +63,7 @@ class Follower:
             self._task.update(entry["step"], note)
         elif event == "resumed":
             self._progress.say(f"resumed at step {entry['step']}, sample {entry['samples']}")
-            self._task.update(entry["step"])
+            self._task.resume(entry["step"])
         elif event == "notice":
             self._progress.say(entry["text"])
         elif event == "failed":

@@ -41,7 +41,7 @@ class Pretraining:
             sequence_length=self.config.sequence_length,
             seed=self.seed,
             validation_rows=self.config.validation_rows,
-            schedule=self.config.schedule,
+            schedule=self.config.data.schedule,
         )
         vocabulary = train.meta.vocab_size
         dtype = DTYPES[self.config.precision]
@@ -71,26 +71,12 @@ def run(context: StageContext) -> dict[str, Any]:
     tokens = context.input("tokens").path("tokens")
     tokenizer = context.input("tokenizer").path("tokenizer")
     check_store(tokens / TRAIN, tokenizer, context.config.sequence_length)
-    check_mixture(tokens / TRAIN, context.config, context.seed)
+    check_mixture(tokens / TRAIN, context.config)
     objective = Pretraining(context.config, context.seed, tokens, tokenizer)
     return run_job(
         Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl"),
         context.progress,
     )
-
-
-def check_mixture(root: Path, config: PretrainConfig, seed: int) -> None:
-    """Refuse a mixture that the store cannot serve.
-
-    Raises:
-        ConfigError: names the segment and the domains that there are.
-    """
-    from corpus.token_store import Sampler, TokenStore
-
-    try:
-        Sampler(TokenStore.open(root), config.sequence_length, seed, config.schedule)
-    except ValueError as error:
-        raise ConfigError(f"mixture: {error}") from None
 
 
 def check_store(root: Path, tokenizer: Path, row_length: int, role: str = "tokens") -> None:
@@ -123,3 +109,17 @@ def check_store(root: Path, tokenizer: Path, row_length: int, role: str = "token
             f"input tokenizer: {tokenizer}: {vocabulary} tokens, the store was made for "
             f"{store.meta.vocab_size}; tokenise again"
         )
+
+
+def check_mixture(root: Path, config: PretrainConfig) -> None:
+    """Refuse a mixture that the store cannot give, before workers start.
+
+    Raises:
+        ConfigError: names the segment and the domain.
+    """
+    from corpus.token_store import Sampler, TokenStore
+
+    try:
+        Sampler(TokenStore.open(root), config.sequence_length, 0, config.data.schedule)
+    except ValueError as error:
+        raise ConfigError(f"data.mixture: {error}") from error

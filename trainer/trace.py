@@ -128,7 +128,7 @@ def _documents(
         sequence_length=config.sequence_length,
         seed=seed,
         validation_rows=1,
-        schedule=config.schedule,
+        schedule=config.data.schedule,
     )
     counts: Counter[tuple[int, str]] = Counter()
     seen: dict[tuple[int, str], list[int]] = {}

@@ -1,15 +1,11 @@
-"""Main content of an HTML page, by resiliparse."""
+"""Main content of an HTML page as plain text."""
 
-from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.encoding import detect_encoding
-from resiliparse.parse.html import HTMLTree
+from corpus.extract.config import ExtractConfig
+from corpus.extract.page import extract_page
+
+_TEXT_ONLY = ExtractConfig(metadata=False)
 
 
 def main_text(page: bytes) -> str:
-    """The page's main content as plain text, without navigation and comments.
-
-    Raises:
-        ValueError: the page cannot be parsed.
-    """
-    tree = HTMLTree.parse_from_bytes(page, detect_encoding(page) or "utf-8")
-    return extract_plain_text(tree, main_content=True, alt_texts=False, preserve_formatting=True)
+    """The page's main content as plain text, without navigation and comments."""
+    return extract_page(page, _TEXT_ONLY).text

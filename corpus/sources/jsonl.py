@@ -1,35 +1,58 @@
-"""JSON Lines: plain, gzip or Zstandard."""
+"""JSON Lines: plain, gzip, Zstandard, bzip2 or xz; whole files or byte ranges of large ones."""
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import zstandard
+import orjson
 
-from corpus.config import FilesSource
+from corpus.sources.config import FilesSource
+from corpus.sources.decompress import STREAM_ERRORS, pieces
 from corpus.sources.fields import record_of
 from corpus.sources.keys import ContentKeys
+from corpus.sources.lines import TooLong, lines, within
 from corpus.sources.record import BadRecord, Record, ShardFile
+from corpus.sources.storage import Opened
 
-STREAM_ERRORS = (OSError, EOFError, zlib.error, zstandard.ZstdError)
-_CHUNK = 1 << 20
+_ARRAY = "json_array"
+
+Row = Callable[[Any, str], Record | BadRecord]
+"""From a parsed line and its place to a record."""
 
 
 def read_jsonl(source: FilesSource, file: ShardFile) -> Iterator[Record | BadRecord]:
-    """One record per line. A bad line is one bad record; a broken stream ends the file."""
+    """One record per line. A bad line is one bad record; a broken stream ends the file.
+
+    Raises:
+        CorpusError: the file vanished, changed or could not be read.
+    """
     keys = ContentKeys()
+    yield from read_rows(source, file, keys, lambda row, at: record_of(source, row, at, keys))
+
+
+def read_rows(
+    source: FilesSource, file: ShardFile, keys: ContentKeys, make: Row
+) -> Iterator[Record | BadRecord]:
+    """``make`` of every line's value; what is none is a bad record."""
     number = 0
     try:
-        with _open(file.path) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _parse(source, file, keys, line, number)
+        with Opened(source, file) as stream:
+            if file.start:
+                stream.seek(file.start - 1)
+            unpacked = pieces(stream, file.name)
+            if file.start or file.end is not None:
+                unpacked = within(unpacked, file.start, file.end)
+            for number, line in enumerate(lines(unpacked, source.max_record_bytes), 1):
+                if isinstance(line, TooLong):
+                    yield _too_long(source, file, keys, number, line)
+                elif line and not line.isspace():
+                    made = _parse(source, file, keys, line, number, make)
+                    yield made
+                    if isinstance(made, BadRecord) and made.reason.startswith(_ARRAY):
+                        return
     except STREAM_ERRORS as error:
         yield BadRecord(
-            id=f"{file.name}:{number + 1}",
+            id=_place(file, number + 1),
             key=f"{file.name}:broken",
             source=source.source,
             reason=f"broken_stream: {error}",
@@ -37,52 +60,54 @@ def read_jsonl(source: FilesSource, file: ShardFile) -> Iterator[Record | BadRec
 
 
 def _parse(
-    source: FilesSource, file: ShardFile, keys: ContentKeys, line: bytes, number: int
+    source: FilesSource,
+    file: ShardFile,
+    keys: ContentKeys,
+    line: bytes,
+    number: int,
+    make: Row,
 ) -> Record | BadRecord:
-    place = f"{file.name}:{number}"
+    place = _place(file, number)
     try:
-        values = json.loads(line.decode("utf-8"))
+        values = _value(source, line, number)
     except UnicodeDecodeError as error:
         reason = f"not_utf8: byte {error.start}"
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of 5,000 digits
         reason = f"bad_json: {error}"
+        if number == 1 and not file.start and line.lstrip()[:1] == b"[":
+            reason = f"{_ARRAY}: the file is one JSON array; write one object per line instead"
     else:
-        return record_of(source, values, place, keys)
+        return make(values, place)
     return BadRecord(id=place, key=keys.key(line), source=source.source, reason=reason)
 
 
-@contextmanager
-def _open(path: str) -> Iterator[Iterable[bytes]]:
-    with open(path, "rb") as raw:
-        if path.endswith(".zst"):
-            yield _zstd_lines(raw)
-        elif path.endswith(".gz"):
-            with gzip.open(raw) as unpacked:
-                yield unpacked
-        else:
-            yield raw
+def _value(source: FilesSource, line: bytes, number: int) -> Any:
+    """The line's value.
 
-
-def _zstd_lines(raw: BinaryIO) -> Iterator[bytes]:
-    """Lines of all frames. Raises EOFError where a frame is cut short.
-
-    zstandard's own stream reader takes a cut frame for the end of the file.
+    orjson is twice as fast; what it refuses, json may take (NaN, lone surrogates), or says
+    what is wrong and where.
     """
-    rest = b""
-    for piece in _zstd_pieces(raw):
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest
+    try:
+        values = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    if isinstance(values, dict) and isinstance(values.get(source.id_field), float):
+        return json.loads(line)  # orjson makes a float of an integer beyond 64 bits
+    return values
 
 
-def _zstd_pieces(raw: BinaryIO) -> Iterator[bytes]:
-    frame = None
-    while chunk := raw.read(_CHUNK):
-        while chunk:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
-            yield frame.decompress(chunk)
-            chunk = frame.unused_data
-            frame = None if frame.eof else frame
-    if frame is not None:
-        raise EOFError("the last zstd frame is cut short")
+def _too_long(
+    source: FilesSource, file: ShardFile, keys: ContentKeys, number: int, line: TooLong
+) -> BadRecord:
+    return BadRecord(
+        id=_place(file, number),
+        key=keys.key(line.blake3),
+        source=source.source,
+        reason=f"too_long: a line of {line.bytes} bytes; max_record_bytes is "
+        f"{source.max_record_bytes}",
+    )
+
+
+def _place(file: ShardFile, number: int) -> str:
+    """``FILE:LINE``; in a part of a file the line is counted from the part's first byte."""
+    return f"{file.name}@{file.start}:{number}" if file.start else f"{file.name}:{number}"

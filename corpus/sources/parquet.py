@@ -1,34 +1,105 @@
-"""Parquet files with a text column."""
+"""Parquet files with a text column; whole files, or row groups of large ones."""
 
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.config import FilesSource
-from corpus.sources.fields import record_of
+from corpus.sources.config import FilesSource, RowsSource
+from corpus.sources.fields import columns_of, record_of
 from corpus.sources.keys import ContentKeys
 from corpus.sources.record import BadRecord, Record, ShardFile
+from corpus.sources.storage import Opened
 
-_ROWS = 256
+_ROWS = 64
 
 
 def read_parquet(source: FilesSource, file: ShardFile) -> Iterator[Record | BadRecord]:
-    """One record per row. A broken row group ends the file with one bad record."""
+    """One record per row. A broken row group is one bad record, and the next is read.
+
+    Raises:
+        CorpusError: the file vanished, changed or could not be read.
+    """
     keys = ContentKeys()
-    row = 0
+    with Opened(source, file) as stream:
+        try:
+            reader = pq.ParquetFile(stream)
+            metadata = reader.metadata
+            rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        except (OSError, pa.ArrowException) as error:
+            yield broken(source, file, "broken_parquet", file.start, 1, error)
+            return
+        wanted = columns_of(source)
+        columns = [name for name in reader.schema_arrow.names if name in wanted]
+        for group in range(file.start, len(rows) if file.end is None else file.end):
+            first = sum(rows[:group]) + 1
+            yield from _group(source, file, reader, group, columns, first, keys)
+
+
+def _group(
+    source: FilesSource,
+    file: ShardFile,
+    reader: pq.ParquetFile,
+    group: int,
+    columns: list[str],
+    row: int,
+    keys: ContentKeys,
+) -> Iterator[Record | BadRecord]:
     try:
-        with pq.ParquetFile(file.path) as reader:
-            wanted = {source.text_field, source.id_field, source.url_field}
-            columns = [name for name in reader.schema_arrow.names if name in wanted]
-            for batch in reader.iter_batches(_ROWS, columns=columns):
-                for values in batch.to_pylist():
-                    row += 1
-                    yield record_of(source, values, f"{file.name}:{row}", keys)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        yield BadRecord(
-            id=f"{file.name}:{row + 1}",
-            key=f"{file.name}:broken",
-            source=source.source,
-            reason=f"broken_parquet: {str(error).splitlines()[0][:200]}",
-        )
+        for batch in reader.iter_batches(_ROWS, row_groups=[group], columns=columns):
+            for record in records_of(source, file, batch, row, keys):
+                yield record
+                row += 1
+    except (OSError, pa.ArrowException) as error:
+        yield broken(source, file, "broken_parquet", group, row, error)
+
+
+def records_of(
+    source: RowsSource, file: ShardFile, batch: pa.RecordBatch, row: int, keys: ContentKeys
+) -> Iterator[Record | BadRecord]:
+    """The rows of a batch whose first is row number ``row``."""
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        yield from _one_by_one(source, file, batch, row, keys)
+        return
+    for number, values in enumerate(rows, row):
+        yield record_of(source, values, f"{file.name}:{number}", keys)
+
+
+def _one_by_one(
+    source: RowsSource, file: ShardFile, batch: pa.RecordBatch, row: int, keys: ContentKeys
+) -> Iterator[Record | BadRecord]:
+    for index in range(batch.num_rows):
+        place = f"{file.name}:{row + index}"
+        try:
+            (values,) = batch.slice(index, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            reason = f"not_utf8: byte {error.start}"
+            yield BadRecord(place, keys.key(error.object), source.source, reason)
+        else:
+            yield record_of(source, values, place, keys)
+
+
+def broken(
+    source: RowsSource, file: ShardFile, code: str, part: int, row: int, error: Exception
+) -> BadRecord:
+    """The rest of a file or row group that cannot be read, from ``row`` on."""
+    detail = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return BadRecord(
+        id=f"{file.name}:{row}",
+        key=f"{file.name}:broken:{part}" if part else f"{file.name}:broken",
+        source=source.source,
+        reason=f"{code}: {detail}",
+    )
+
+
+def row_group_bytes(file: BinaryIO) -> list[int]:
+    """Compressed bytes of each row group; empty where the footer cannot be read."""
+    try:
+        metadata = pq.read_metadata(file)
+    except (OSError, pa.ArrowException):
+        return []
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    return [sum(g.column(i).total_compressed_size for i in range(g.num_columns)) for g in groups]

@@ -1,18 +1,44 @@
 """From the config's sources to shards and hashed external inputs."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from contracts.manifest import ExternalInput
-from corpus.config import BuildConfig, PythonDocsSource
-from corpus.sources import files, python_docs
+from corpus.sources import files, huggingface, python_docs
+from corpus.sources.arrow import read_arrow
+from corpus.sources.config import (
+    FilesSource,
+    HuggingFaceSource,
+    PythonDocsSource,
+)
 from corpus.sources.jsonl import read_jsonl
+from corpus.sources.mail import read_mail
 from corpus.sources.parquet import read_parquet
 from corpus.sources.record import BadRecord, Record, Shard, ShardFile
 from corpus.sources.text import read_text
 from corpus.sources.warc import read_warc
 
+Source = PythonDocsSource | FilesSource | HuggingFaceSource
+_READERS = {
+    "jsonl": read_jsonl,
+    "text": read_text,
+    "html": read_text,
+    "parquet": read_parquet,
+    "arrow": read_arrow,
+    "mail": read_mail,
+}
 
-def plan_shards(config: BuildConfig) -> list[Shard]:
+
+class HasSources(Protocol):
+    """A config with sources: of a build, or of anything else that reads documents."""
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """What is read, in order."""
+
+
+def plan_shards(config: HasSources) -> list[Shard]:
     """All shards in a fixed order. Their number depends on the config and files only.
 
     Raises:
@@ -20,17 +46,20 @@ def plan_shards(config: BuildConfig) -> list[Shard]:
     """
     shards: list[Shard] = []
     for index, source in enumerate(config.sources):
-        groups: list[list[ShardFile]]
-        if isinstance(source, PythonDocsSource):
-            groups = python_docs.groups(source, f"sources.{index}")
-        else:
-            groups = [[file] for file in files.list_files(source, f"sources.{index}")]
-        for group in groups:
+        for group in _groups(source, f"sources.{index}"):
             shards.append(Shard(name=f"{len(shards):05d}", source_index=index, files=group))
     return shards
 
 
-def external_inputs(config: BuildConfig) -> list[ExternalInput]:
+def _groups(source: Source, key: str) -> list[list[ShardFile]]:
+    if isinstance(source, PythonDocsSource):
+        return python_docs.groups(source, key)
+    if isinstance(source, HuggingFaceSource):
+        return [[file] for file in huggingface.list_files(source, key)]
+    return files.groups(source, key)
+
+
+def external_inputs(config: HasSources) -> list[ExternalInput]:
     """What the build reads from outside, hashed.
 
     Raises:
@@ -41,22 +70,31 @@ def external_inputs(config: BuildConfig) -> list[ExternalInput]:
         key = f"sources.{index}"
         if isinstance(source, PythonDocsSource):
             inputs += python_docs.external_inputs(source, key)
+        elif isinstance(source, HuggingFaceSource):
+            inputs += huggingface.external_inputs(source, key)
         else:
             inputs += files.external_inputs(source, key)
     return inputs
 
 
-def read_shard(config: BuildConfig, shard: Shard) -> Iterator[Record | BadRecord]:
-    """The records of one shard, in file order; what cannot be read comes as BadRecord."""
+def read_shard(
+    config: HasSources, shard: Shard, skipped: Counter[str] | None = None
+) -> Iterator[Record | BadRecord]:
+    """The records of one shard, in file order; what cannot be read comes as BadRecord.
+
+    ``skipped`` counts what is in the files and is no document by its nature (requests,
+    images, error pages of web archives), by kind.
+
+    Raises:
+        CorpusError: a file vanished, changed or could not be read since the plan was made.
+    """
     source = config.sources[shard.source_index]
     for file in shard.files:
         if isinstance(source, PythonDocsSource):
             yield from python_docs.read_file(file)
-        elif source.format == "jsonl":
-            yield from read_jsonl(source, file)
-        elif source.format == "parquet":
-            yield from read_parquet(source, file)
+        elif isinstance(source, HuggingFaceSource):
+            yield from read_arrow(source, file)
         elif source.format == "warc":
-            yield from read_warc(source, file)
+            yield from read_warc(source, file, skipped)
         else:
-            yield from read_text(source, file)
+            yield from _READERS[source.format](source, file)

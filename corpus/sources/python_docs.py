@@ -13,8 +13,8 @@ from pathlib import Path
 
 from clusters.config import ConfigError, nearest
 from contracts.manifest import ExternalInput, canonical_json, hash_bytes, hash_file
-from corpus.config import PythonDocsSource
 from corpus.extract.markup import readable
+from corpus.sources.config import PythonDocsSource
 from corpus.sources.docstrings import module_document
 from corpus.sources.record import BadRecord, Record, ShardFile
 from corpus.sources.text import document
@@ -90,6 +90,7 @@ def groups(source: PythonDocsSource, key: str) -> list[list[ShardFile]]:
                     name=path.as_posix(),
                     package=package.name,
                     url=package.url,
+                    bytes=path.size or 0,
                 )
             )
             size += path.size or 0

@@ -20,6 +20,12 @@ class Record:
     """The page, where the text must still be extracted from it."""
     judged: str | None = None
     """What the rules judge, where the reader added lines of its own to ``text``."""
+    charset: str | None = None
+    """What the transport (HTTP, MIME) says of the encoding of ``html``."""
+    title: str | None = None
+    date: str | None = None
+    """The document's own date as it was given; ISO 8601 where it was a date or a mail's."""
+    licence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,17 +51,30 @@ class Shard(BaseModel):
     """Which entry of ``sources`` it belongs to."""
     files: list["ShardFile"] = Field(default_factory=list)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes this unit reads, as they are stored: what progress is measured in."""
+        return sum(file.bytes for file in self.files)
+
 
 class ShardFile(BaseModel):
-    """One file of a shard."""
+    """One file of a shard, or a part of a large one."""
 
     model_config = ConfigDict(extra="forbid")
 
     path: str
-    """Where it lies on this machine."""
+    """Where it lies: a path on this machine, or ``s3://BUCKET/KEY``."""
     name: str
     """Relative name: part of ids, so it does not depend on where the folder lies."""
     package: str | None = None
     """Distribution it belongs to (python-docs)."""
     url: str | None = None
     """The project's URL (python-docs)."""
+    bytes: int = 0
+    """Bytes of it, or of its part, as stored."""
+    version: str | None = None
+    """What told this content from another when the stage began: etag, or size and time."""
+    start: int = 0
+    """First byte (JSON Lines) or row group (Parquet) of the part."""
+    end: int | None = None
+    """First byte or row group behind the part; none where it goes to the end."""

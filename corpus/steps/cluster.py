@@ -1,91 +1,103 @@
-"""Step ``cluster``: which candidates are the same document, and which are held out."""
+"""Steps from ``ids`` to ``clusters``: which candidates are one document, and which are held out.
 
-import numpy as np
+Everything is a shuffle over a :class:`~corpus.exchange.Flow`: in one process where one
+partition holds all, else in work units. The result is the same.
+"""
+
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 
 from corpus.config import BuildConfig
-from corpus.dedup.components import components
-from corpus.dedup.minhash import band_links
-from corpus.dedup.paragraphs import Paragraphs
-from corpus.errors import CorpusError
+from corpus.dedup import families, identity, links, quotes
+from corpus.dedup.components import run_rounds
+from corpus.dedup.groups import translate
+from corpus.dedup.sketches import Sketches
+from corpus.exchange import EARLIER, PARTITIONS, SHARDS, Flow, Place
 from corpus.schemas import CLUSTERS
-from corpus.split import decide, split_groups
+from corpus.split import splits_of
+from corpus.tables import write_table
+from corpus.workspace import CLUSTERS_NAME
 
-COLUMNS = [
-    "uid", "id", "source", "bytes", "content", "signature", "paragraphs", "paragraph_bytes",
-]  # fmt: skip
-"""What this step reads of the candidates."""
+_KEY_BYTES = 24
+_HOLDER_BYTES = 32
+"""Of the largest records: a document sends one per band, a long paragraph one."""
 
 
-def cluster(table: pa.Table, config: BuildConfig, seed: int) -> pa.Table:
-    """Clusters of all candidates, as CLUSTERS in the order of ``table``.
+def cluster(
+    flow: Flow, sketches: Sketches, config: BuildConfig, seed: int, earlier: list[Path]
+) -> dict[str, Any]:
+    """Write every shard's CLUSTERS; returns counts of groups for the split's report.
 
-    ``table`` has the columns COLUMNS of all shards in shard order. A cluster's number is
-    the smallest uid in it, a group's the smallest cluster.
-
-    Raises:
-        CorpusError: two different records share a uid.
+    Where two different records share a uid it returns ``collision`` alone: shard and row of
+    both.
     """
-    uids = table["uid"].to_numpy()
-    content = _group_numbers(table["content"])
-    duplicate_id = _repeated_ids(table, uids, content)
-    rows = np.flatnonzero(~duplicate_id)
-    signatures = _signatures(table["signature"], config.dedup.bands * config.dedup.rows)[rows]
-    links = np.concatenate(
-        [
-            band_links(signatures, config.dedup.bands, config.dedup.rows),
-            _equal_links(content[rows]),
-        ]
-    )
-    found = components(len(rows), links)
-    smallest = np.full(len(rows), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(smallest, found, uids[rows])
-    clusters = uids.copy()
-    clusters[rows] = smallest[found]
-    sizes = table["bytes"].to_numpy()
-    groups = split_groups(
-        clusters, sizes, Paragraphs.of_table(table).of_rows(~duplicate_id), config.split
-    )
-    return pa.table(
+    flow.each(SHARDS, "ids", identity.send_ids, sketches=sketches)
+    for stats in flow.each(PARTITIONS, "identity", identity.find_repeated):
+        if stats["collision"]:
+            return {"collision": stats["collision"]}
+    dedup = {"sketches": sketches, "config": config.dedup}
+    flow.each(SHARDS, "links", links.link_shard, **dedup)
+    if earlier:
+        bands = config.dedup.bands
+        flow.each(EARLIER, "earlier", links.send_earlier, parts=earlier, bands=bands)
+    flow.each(PARTITIONS, "bands", links.link_bands, **dedup)
+    step = run_rounds(flow, "join", "bands")
+    flow.each(PARTITIONS, "labels", links.label_nodes, joined=step)
+    return _split(flow, sketches, config, seed)
+
+
+def _split(flow: Flow, sketches: Sketches, config: BuildConfig, seed: int) -> dict[str, Any]:
+    split = config.split
+    most_owners = {"max_owners": split.max_paragraph_clusters}
+    flow.each(SHARDS, "quotes", quotes.send_holders, sketches=sketches, **most_owners)
+    flow.each(PARTITIONS, "pairs", quotes.find_pairs, **most_owners)
+    flow.each(PARTITIONS, "contained", quotes.link_contained, max_share=split.max_containment)
+    step = run_rounds(flow, "group", "contained")
+    counted = flow.each(PARTITIONS, "groups", families.send_groups, joined=step)
+    most = split.validation_share / 2 * sum(stats["bytes"] for stats in counted)
+    found = flow.each(PARTITIONS, "families", families.measure_families, most_bytes=most)
+    large = [group for stats in found for group in stats["large"]]
+    share = split.validation_share
+    flow.each(SHARDS, "clusters", _write_clusters, sketches=sketches, large=large, seed=seed,
+              share=share)  # fmt: skip
+    linked = sum(stats["clusters"] for stats in found)
+    clusters = sum(stats["clusters"] for stats in counted)
+    return {
+        "groups": clusters - linked + sum(stats["groups"] for stats in found),
+        "linked_documents": linked,
+        "largest_group": max([min(clusters, 1), *(stats["largest"] for stats in found)]),
+    }
+
+
+def _write_clusters(
+    place: Place, sketches: Sketches, large: list[int], seed: int, share: float
+) -> None:
+    """Step ``clusters`` over shards."""
+    found = place.read(families.GROUPS)
+    clusters = place.load("quotes", "cluster")
+    groups = translate(found["cluster"], found["group"], clusters)
+    is_seen = place.load("quotes", "is_seen")
+    table = pa.table(
         {
             "cluster": clusters,
-            "content": content,
-            "duplicate_id": duplicate_id,
+            "content": sketches.documents(place.index)["content"],
+            "duplicate_id": place.load("links", "repeated"),
+            "seen_earlier": pa.array(place.load("quotes", "seen"), mask=~is_seen),
             "group": groups,
-            "split": decide(clusters, groups, sizes, config.split, seed),
+            "split": pa.array(splits_of(groups, large, seed, share), pa.string()),
         },
         schema=CLUSTERS,
     )
+    write_table(place.file(CLUSTERS_NAME), table)
 
 
-def _group_numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """A number per row, equal where values are equal, by first sight."""
-    return column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-
-
-def _signatures(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    joined = b"".join(column.to_pylist())
-    return np.frombuffer(joined, "<u4").reshape(-1, width)
-
-
-def _equal_links(groups: np.ndarray) -> np.ndarray:
-    """Links between neighbours of equal group, shape (links, 2)."""
-    order = np.argsort(groups, kind="stable")
-    same = groups[order[1:]] == groups[order[:-1]]
-    return np.stack([order[:-1][same], order[1:][same]], axis=1)
-
-
-def _repeated_ids(table: pa.Table, uids: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """True for a record whose id stood before with other content, shape (rows,)."""
-    repeated = np.zeros(len(uids), bool)
-    order = np.argsort(uids, kind="stable")
-    again = np.flatnonzero(uids[order[1:]] == uids[order[:-1]]) + 1
-    first: dict[int, int] = {}
-    for place in again.tolist():
-        row, before = int(order[place]), int(order[place - 1])
-        head = first.setdefault(int(uids[row]), before)
-        names = [(table["source"][r].as_py(), table["id"][r].as_py()) for r in (head, row)]
-        if names[0] != names[1]:
-            raise CorpusError(f"uid {uids[row]} stands for two records: {names[0]} and {names[1]}")
-        repeated[row] = content[row] != content[head]
-    return repeated
+def partitions_for(documents: int, text_bytes: int, config: BuildConfig) -> int:
+    """Partitions of the shuffles: enough that none holds more than ``partition_bytes``, about."""
+    dedup = config.dedup
+    if dedup.partitions is not None:
+        return dedup.partitions
+    keys = _KEY_BYTES * dedup.bands * documents
+    paragraphs = _HOLDER_BYTES * text_bytes // (4 * config.split.min_paragraph_chars)
+    return max(-(-(keys + paragraphs) // dedup.partition_bytes), 1)

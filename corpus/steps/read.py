@@ -1,64 +1,57 @@
-"""Step ``read``: one shard's records through extraction, language and rules to candidates."""
+"""Step ``read``: the records of one shard to candidates, rejects, examples and samples."""
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
-
-import numpy as np
+from collections import Counter
+from functools import lru_cache, partial
+from pathlib import Path
 
 from clusters.units import Unit
 from contracts.documents import REJECTED, document_uid
 from corpus.config import BuildConfig
-from corpus.dedup.exact import content_hash, words_of
-from corpus.dedup.minhash import MinHasher
-from corpus.dedup.paragraphs import long_paragraphs
-from corpus.language import identify
-from corpus.ledger import PASSED, UNKNOWN_LANGUAGE, Tally
-from corpus.normalise import normalise
-from corpus.quality.prose import prose_share
-from corpus.rules.judge import judge
-from corpus.schemas import NEGATIVES, candidates
+from corpus.decontaminate.report import Contamination
+from corpus.ledger import PASSED, Tally
+from corpus.report.samples import SAMPLES_NAME, Samples, write_samples
+from corpus.schemas import NEGATIVES, candidates_schema
 from corpus.sources.plan import read_shard
 from corpus.sources.record import BadRecord, Record, Shard
-from corpus.tables import BATCH_ROWS, TableWriter
+from corpus.steps.cleaner import Cleaner, Contaminated, Rejected
+from corpus.tables import TableWriter
+from corpus.workspace import CANDIDATES_NAME
 
-CANDIDATES_NAME = "candidates.parquet"
 REJECTED_NAME = "rejected.parquet"
 NEGATIVES_NAME = "negatives.parquet"
 
 
-def read(unit: Unit, shard: Shard, config: BuildConfig) -> None:
-    """Read one shard; writes candidates, rejects and examples, fills the unit's tally."""
-    dedup = config.dedup
-    schema = candidates(dedup.bands * dedup.rows)
+def read(unit: Unit, shard: Shard, config: BuildConfig, seed: int, index: Path | None) -> None:
+    """Read one shard; fills the unit's tally and what it found of evaluation sets.
+
+    Args:
+        unit: where to write.
+        shard: what is read.
+        config: how.
+        seed: chooses the samples.
+        index: of the evaluation sets, where there are any.
+    """
+    samples = Samples(seed)
     with (
-        TableWriter(unit.scratch(CANDIDATES_NAME), schema) as kept,
+        TableWriter(unit.scratch(CANDIDATES_NAME), candidates_schema(config.safety)) as kept,
         TableWriter(unit.scratch(REJECTED_NAME), REJECTED) as rejected,
         TableWriter(unit.scratch(NEGATIVES_NAME), NEGATIVES) as negatives,
     ):
-        reader = _Reader(config, kept, rejected, negatives)
-        for record in read_shard(config, shard):
+        reader = _Reader(config, index, kept, rejected, negatives, samples)
+        skipped: Counter[str] = Counter()
+        for record in read_shard(config, shard, skipped):
             reader.take(record)
-        reader.flush()
+    write_samples(unit.scratch(SAMPLES_NAME), samples)
     unit.stats["tally"] = reader.tally.rows()
+    unit.stats["contamination"] = reader.contamination.rows()
+    unit.stats["skipped"] = dict(sorted(skipped.items()))
+    unit.stats["stored_bytes"] = shard.bytes
+    unit.stats["dropped_lines"] = dict(sorted(reader.dropped_lines.items()))
 
 
 @lru_cache(maxsize=1)
-def _hasher(num_hashes: int, ngram: int) -> MinHasher:
-    return MinHasher(num_hashes, ngram)
-
-
-@dataclass
-class _Rejected(Exception):
-    """A record that goes no further."""
-
-    step: str
-    reason: str
-    language: str = UNKNOWN_LANGUAGE
-    size: int = 0
-    score: float | None = None
-    detail: str = ""
-    example: str | None = None
+def _cleaner(config: str, index: Path | None) -> Cleaner:
+    return Cleaner(BuildConfig.model_validate_json(config), index)
 
 
 class _Reader:
@@ -67,126 +60,74 @@ class _Reader:
     def __init__(
         self,
         config: BuildConfig,
+        index: Path | None,
         kept: TableWriter,
         rejected: TableWriter,
         negatives: TableWriter,
+        samples: Samples,
     ) -> None:
         self.config = config
+        self.cleaner = _cleaner(config.model_dump_json(), index)
         self.kept = kept
         self.rejected = rejected
         self.negatives = negatives
+        self.samples = samples
         self.tally = Tally()
-        self._waiting: list[tuple[dict[str, Any], list[str]]] = []
+        self.contamination = Contamination()
+        self.dropped_lines: Counter[str] = Counter()
 
     def take(self, record: Record | BadRecord) -> None:
         """Judge one record."""
         uid = document_uid(record.source, record.key)
         try:
-            row = self._judge(record)
-        except _Rejected as why:
+            found = self.cleaner.clean(record, partial(self._passed, record.source))
+        except Rejected as why:
             self._reject(uid, record, why)
-            return
-        words = words_of(row["text"])
-        paragraphs = long_paragraphs(row["text"], self.config.split.min_paragraph_chars)
-        row |= {
-            "uid": uid,
-            "content": content_hash(words),
-            "prose": prose_share(row["text"]),
-            "paragraphs": list(paragraphs),
-            "paragraph_bytes": list(paragraphs.values()),
-        }
-        self._waiting.append((row, words))
-        if len(self._waiting) >= BATCH_ROWS:
-            self.flush()
+        except Contaminated as overlap:
+            self.contamination.add(overlap.hits)
+            self._reject(uid, record, overlap.rejected)
+        else:
+            self.contamination.add(found.hits)
+            self.dropped_lines.update(found.dropped)
+            self.kept.add(found.columns | {"uid": uid})
 
-    def flush(self) -> None:
-        """Sign and write the documents that wait."""
-        dedup = self.config.dedup
-        hasher = _hasher(dedup.bands * dedup.rows, dedup.ngram)
-        signatures = hasher.signatures([words for _, words in self._waiting])
-        for (row, _), signature in zip(self._waiting, signatures, strict=True):
-            self.kept.add(row | {"signature": signature.astype("<u4").tobytes()})
-        self._waiting = []
+    def _passed(self, source: str, step: str, language: str, size: int) -> None:
+        self.tally.add(step, PASSED, source, language, size)
 
-    def _judge(self, record: Record | BadRecord) -> dict[str, Any]:
-        if isinstance(record, BadRecord):
-            raise _Rejected("read", record.reason.split(":")[0], detail=record.reason)
-        text = self._text(record)
-        size = len(text.encode("utf-8", "surrogatepass"))
-        self._pass("read", record, UNKNOWN_LANGUAGE, size)
-        text = self._normalised(text, size)
-        size = len(text.encode())
-        self._pass("normalise", record, UNKNOWN_LANGUAGE, size)
-        language, score = self._language(text, size)
-        self._pass("language", record, language, size)
-        self._rules(record, text, language, size)
-        self._pass("rules", record, language, size)
-        return {
-            "id": record.id,
-            "url": record.url,
-            "source": record.source,
-            "text": text,
-            "bytes": size,
-            "lang": language,
-            "lang_score": np.float32(score),
-        }
-
-    def _text(self, record: Record) -> str:
-        if record.html is None:
-            return record.text
-        from corpus.extract.html import main_text
-
-        try:
-            return main_text(record.html)
-        except Exception as error:  # whatever a parser makes of hostile pages
-            raise _Rejected("read", "not_html", detail=f"not_html: {error}") from error
-
-    def _normalised(self, text: str, size: int) -> str:
-        if size > self.config.max_document_bytes:
-            raise _Rejected("normalise", "too_long", size=size, score=size)
-        text = normalise(text)
-        if not text:
-            raise _Rejected("normalise", "empty", size=size, score=0)
-        return text
-
-    def _language(self, text: str, size: int) -> tuple[str, float]:
-        config = self.config.language
-        language, score = identify(text[: config.max_chars])
-        if config.keep and language not in config.keep:
-            raise _Rejected("language", "other_language", language, size, score)
-        if config.keep and score < config.min_score:
-            raise _Rejected("language", "uncertain_language", language, size, score)
-        return language, score
-
-    def _rules(self, record: Record, text: str, language: str, size: int) -> None:
-        judged = text if record.judged is None else normalise(record.judged)
-        verdict = judge(record.id, record.source, judged, self.config.rules)
-        if verdict is None:
-            return
-        rule, rejection = verdict
-        quality = self.config.quality
-        example = text[: quality.max_chars] if rule in quality.negative_rules else None
-        raise _Rejected(
-            "rules", f"{rule}.{rejection.reason}", language, size, rejection.value, example=example
-        )
-
-    def _pass(self, step: str, record: Record, language: str, size: int) -> None:
-        self.tally.add(step, PASSED, record.source, language, size)
-
-    def _reject(self, uid: int, record: Record | BadRecord, why: _Rejected) -> None:
+    def _reject(self, uid: int, record: Record | BadRecord, why: Rejected) -> None:
+        url = record.url if isinstance(record, Record) else None
         self.tally.add(why.step, why.reason, record.source, why.language, why.size)
         self.rejected.add(
             {
                 "uid": uid,
                 "id": _clean(record.id),
-                "url": record.url if isinstance(record, Record) else None,
+                "url": url,
                 "stage": why.step,
                 "reason": _clean(why.detail or why.reason),
                 "score": why.score,
             }
         )
-        if why.example is not None:
-            self.negatives.add({"uid": uid, "text": why.example})
+        self.samples.offer(
+            why.step,
+            why.reason,
+            uid,
+            source=record.source,
+            lang=why.language,
+            text=why.text or why.detail,
+            url=url,
+            score=why.score,
+        )
+        value = self.config.value
+        if why.rule in value.negative_rules:
+            self.negatives.add(
+                {
+                    "uid": uid,
+                    "rule": why.rule,
+                    "source": record.source,
+                    "lang": why.language,
+                    "text": why.text[: value.max_chars],
+                }
+            )
 
 
 def _clean(text: str) -> str:

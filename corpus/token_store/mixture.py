@@ -36,6 +36,14 @@ class _Segment:
         rank = int(self.rank_at[position])
         return domain, self.base[domain] + periods * self.weights[domain] + rank
 
+    def locate_many(self, ks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``locate`` of every element of ``ks``, i64, all inside this segment."""
+        periods, position = np.divmod(ks - self.from_k, len(self.domain_at))
+        domains = self.domain_at[position]
+        base = np.asarray(self.base, dtype=np.int64)[domains]
+        weights = np.asarray(self.weights, dtype=np.int64)[domains]
+        return domains, base + periods * weights + self.rank_at[position]
+
     def counts_at(self, k: int) -> list[int]:
         """Samples per domain before sample ``k``."""
         periods, position = divmod(k - self.from_k, len(self.domain_at))
@@ -70,6 +78,25 @@ class Mixture:
             raise IndexError(f"sample {k}: samples count from 0")
         domain, count = self._segments[bisect_right(self._starts, k) - 1].locate(k)
         return self.domains[domain], count
+
+    def locate_many(self, ks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Domain (index into ``domains``) and count of every sample, each of shape (n,).
+
+        Args:
+            ks: (n,), i64.
+
+        Raises:
+            IndexError: one is negative.
+        """
+        if len(ks) and ks.min() < 0:
+            raise IndexError(f"sample {ks.min()}: samples count from 0")
+        segment_of = np.searchsorted(np.asarray(self._starts), ks, side="right") - 1
+        domains = np.empty(len(ks), dtype=np.int64)
+        counts = np.empty(len(ks), dtype=np.int64)
+        for number in np.unique(segment_of):
+            rows = np.flatnonzero(segment_of == number)
+            domains[rows], counts[rows] = self._segments[number].locate_many(ks[rows])
+        return domains, counts
 
 
 def proportional_weights(sizes: Mapping[str, int], total: int = 1000) -> dict[str, int]:

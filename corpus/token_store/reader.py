@@ -105,15 +105,38 @@ class TokenStore:
             IndexError: the window leaves the shard.
         """
         self._check_window(shard_index, start, length)
-        ends = self._ends[shard_index]
-        # A needle of the array's own type: any other makes numpy copy the whole map.
-        first = int(np.searchsorted(ends, np.uint64(start), side="right"))
-        last = int(np.searchsorted(ends, np.uint64(start + length), side="left"))
-        cu_seqlens = np.empty(last - first + 2, dtype=np.int32)
-        cu_seqlens[0] = 0
-        cu_seqlens[1:-1] = ends[first:last] - np.uint64(start)
-        cu_seqlens[-1] = length
-        return WindowDocuments(self._uids[shard_index][first : last + 1], cu_seqlens)
+        return self.documents_many(shard_index, np.array([start]), length)[0]
+
+    def documents_many(
+        self, shard_index: int, starts: np.ndarray, length: int
+    ) -> list[WindowDocuments]:
+        """``documents`` of the windows that begin at ``starts``, (n,), of one shard.
+
+        Raises:
+            IndexError: a window leaves the shard.
+        """
+        if not len(starts):
+            return []
+        for start in (int(starts.min()), int(starts.max())):
+            self._check_window(shard_index, start, length)
+        ends, uids = self._ends[shard_index], self._uids[shard_index]
+        # Needles of the array's own type: any other makes numpy copy the whole map.
+        needles = starts.astype(np.uint64)
+        firsts = np.searchsorted(ends, needles, side="right")
+        lasts = np.searchsorted(ends, needles + np.uint64(length), side="left")
+        found = []
+        for first, last, start in zip(firsts.tolist(), lasts.tolist(), needles, strict=True):
+            cu_seqlens = np.empty(last - first + 2, dtype=np.int32)
+            cu_seqlens[0] = 0
+            cu_seqlens[1:-1] = ends[first:last] - start
+            cu_seqlens[-1] = length
+            found.append(WindowDocuments(uids[first : last + 1], cu_seqlens))
+        return found
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """Token ids of every shard, read-only maps of shape (tokens,), as in ``meta.shards``."""
+        return list(self._tokens)
 
     def verify(self) -> list[str]:
         """Recompute every checksum and check every boundary; one line per problem."""

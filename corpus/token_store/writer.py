@@ -60,21 +60,43 @@ class ShardWriter:
         Raises:
             ValueError: an id outside the vocabulary; nothing of the document is written.
         """
-        tokens = np.empty(len(ids) + 1, dtype=np.int64)
-        tokens[:-1] = ids
-        tokens[-1] = self._eos_id
-        if tokens.min() < 0 or tokens.max() >= self._vocab_size:
-            raise ValueError(
-                f"document {uid}: token ids {tokens.min()}..{tokens.max()} "
-                f"outside the vocabulary of {self._vocab_size}"
-            )
+        self.add_many(np.array([uid], dtype=np.uint64), [np.asarray(ids, dtype=np.int64)])
+
+    def add_many(self, uids: np.ndarray, ids: Sequence[np.ndarray]) -> None:
+        """Append documents; the end-of-text token is added after each.
+
+        Args:
+            uids: of the documents, shape (n,), u64.
+            ids: token ids of each, integers of one type, without the end-of-text token.
+
+        Raises:
+            ValueError: an id outside the vocabulary; nothing is written.
+        """
+        if not len(uids):
+            return
+        sizes = np.array([len(document) + 1 for document in ids], dtype=np.int64)
+        ends = np.cumsum(sizes)
+        end = np.array([self._eos_id], dtype=ids[0].dtype)
+        tokens = np.concatenate([piece for document in ids for piece in (document, end)])
+        self._check(uids, ends, tokens)
         raw = tokens.astype(self._code).tobytes()
         self._hasher.update(raw)
         self._tok.write(raw)
+        self._doc.write((ends + self.tokens).astype("<u8").tobytes())
+        self._uid.write(uids.astype("<u8").tobytes())
         self.tokens += len(tokens)
-        self.docs += 1
-        self._doc.write(self.tokens.to_bytes(8, "little"))
-        self._uid.write(uid.to_bytes(8, "little"))
+        self.docs += len(uids)
+
+    def _check(self, uids: np.ndarray, ends: np.ndarray, tokens: np.ndarray) -> None:
+        if tokens.min() >= 0 and tokens.max() < self._vocab_size:
+            return
+        bad = int(np.flatnonzero((tokens < 0) | (tokens >= self._vocab_size))[0])
+        document = int(np.searchsorted(ends, bad, side="right"))
+        inside = tokens[ends[document - 1] if document else 0 : ends[document]]
+        raise ValueError(
+            f"document {uids[document]}: token ids {inside.min()}..{inside.max()} "
+            f"outside the vocabulary of {self._vocab_size}"
+        )
 
     def close(self) -> Shard:
         """Close the files; returns the shard's entry for ``store.json``."""

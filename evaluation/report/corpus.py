@@ -55,7 +55,8 @@ class CorpusPart:
     splits: dict[str, int]
     """Documents per split."""
     bad_records: int
-    quality_auc: float | None
+    heldout_auc: dict[str, float]
+    """Of every classifier that was trained and measured."""
 
 
 def read_corpus(corpus: Artifact, examples: int) -> CorpusPart:
@@ -76,7 +77,11 @@ def read_corpus(corpus: Artifact, examples: int) -> CorpusPart:
             bytes=kept["total"]["bytes"],
             splits={name: amount["documents"] for name, amount in kept["splits"].items()},
             bad_records=ledger["bad_records"],
-            quality_auc=ledger["quality"]["heldout_auc"],
+            heldout_auc={
+                found["name"]: found["heldout_auc"]
+                for found in ledger["classifiers"]
+                if found["heldout_auc"] is not None
+            },
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a ledger this report can read: {error!r}") from error

@@ -1,65 +1,115 @@
-"""The key-value cache: one slot of fixed length per running sequence.
+"""Keys and values of all sequences, token by token, in bf16/fp32 or in 8 bits.
 
-Layers call ``update`` as they would on a transformers cache; each view below says where
-the new keys go and what the queries may look at.
+A place is ``block * block_size + offset``. Keys and values of a place lie side by side, so
+that one gather fetches both. Place 0 is read as padding and never written; what padding
+rows compute goes to place 1.
+
+In 8 bits each key and each value vector of one token and head has a scale and a zero of its
+own: ``x = code * scale + zero`` with code in -128..127, scale = (max - min) / 255 (asymmetric
+per-token quantisation, as in KIVI, Liu et al. 2024, arXiv 2402.02750, for values).
 """
 
 from dataclasses import dataclass
 
 import torch
 
+PAD_READ = 0
+PAD_WRITE = 1
+_LEVELS = 255
+_LOWEST = -128
+
 
 @dataclass(frozen=True)
 class CacheShape:
-    """Sizes of a slot cache."""
+    """Sizes of a paged cache."""
 
     num_layers: int
-    num_slots: int
+    num_blocks: int
+    block_size: int
     num_kv_heads: int
-    max_context: int
     head_dim: int
 
 
-class SlotCache:
-    """Keys and values per layer, each of shape (slots, kv_heads, context, head_dim)."""
+@dataclass(frozen=True)
+class Gathered:
+    """Keys and values of some places."""
 
-    def __init__(self, shape: CacheShape, dtype: torch.dtype) -> None:
-        size = (shape.num_slots, shape.num_kv_heads, shape.max_context, shape.head_dim)
-        self.keys = [torch.zeros(size, dtype=dtype) for _ in range(shape.num_layers)]
-        self.values = [torch.zeros(size, dtype=dtype) for _ in range(shape.num_layers)]
-
-
-class PrefillView:
-    """Writes one sequence's first tokens into its slot; attention stays inside them."""
-
-    def __init__(self, cache: SlotCache, slot: int) -> None:
-        self._cache = cache
-        self._slot = slot
-
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store keys and values of shape (1, kv_heads, tokens, head_dim), and return them."""
-        length = keys.shape[2]
-        self._cache.keys[layer][self._slot, :, :length] = keys[0]
-        self._cache.values[layer][self._slot, :, :length] = values[0]
-        return keys, values
+    values: torch.Tensor
+    """(places, 2, kv_heads, head_dim): numbers, or codes."""
+    scales: torch.Tensor | None = None
+    """(places, 2, kv_heads), float32, where ``values`` are codes."""
+    zeros: torch.Tensor | None = None
 
 
-class DecodeView:
-    """Writes one token per slot at its position; attention sees ``span`` positions."""
+class PagedCache:
+    """Keys and values in the model's own type."""
 
-    def __init__(self, cache: SlotCache, positions: torch.Tensor, span: int) -> None:
-        self._cache = cache
-        self._positions = positions
-        self._span = span
-        self._slots = torch.arange(positions.shape[0])
+    def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
+        places = shape.num_blocks * shape.block_size
+        size = (shape.num_layers, places, 2, shape.num_kv_heads, shape.head_dim)
+        self._values = torch.zeros(size, dtype=dtype, device=device)
 
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store keys and values of shape (slots, kv_heads, 1, head_dim); return all of them."""
-        layer_keys, layer_values = self._cache.keys[layer], self._cache.values[layer]
-        layer_keys[self._slots, :, self._positions] = keys[:, :, 0]
-        layer_values[self._slots, :, self._positions] = values[:, :, 0]
-        return layer_keys[:, :, : self._span], layer_values[:, :, : self._span]
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole cache."""
+        return self._values.nbytes
+
+    def write(
+        self, layer: int, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> None:
+        """Store keys and values of shape (tokens, kv_heads, head_dim)."""
+        stored = self._values[layer]
+        stored[places, 0] = keys
+        stored[places, 1] = values
+
+    def gather(self, layer: int, places: torch.Tensor) -> Gathered:
+        """Keys and values of the places."""
+        return Gathered(self._values[layer].index_select(0, places))
+
+
+class Int8Cache:
+    """Keys and values in 8 bits, with a float32 scale and zero per token and head."""
+
+    def __init__(self, shape: CacheShape, device: torch.device) -> None:
+        places = shape.num_blocks * shape.block_size
+        size = (shape.num_layers, places, 2, shape.num_kv_heads)
+        self._codes = torch.zeros((*size, shape.head_dim), dtype=torch.int8, device=device)
+        self._scales = torch.zeros(size, device=device)
+        self._zeros = torch.zeros(size, device=device)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole cache."""
+        return self._codes.nbytes + self._scales.nbytes + self._zeros.nbytes
+
+    def write(
+        self, layer: int, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> None:
+        """Round and store keys and values of shape (tokens, kv_heads, head_dim)."""
+        codes, scales, zeros = encode(torch.stack((keys, values), dim=1))
+        self._codes[layer][places] = codes
+        self._scales[layer][places] = scales
+        self._zeros[layer][places] = zeros
+
+    def gather(self, layer: int, places: torch.Tensor) -> Gathered:
+        """Codes, scales and zeros of the places."""
+        return Gathered(
+            self._codes[layer].index_select(0, places),
+            self._scales[layer].index_select(0, places),
+            self._zeros[layer].index_select(0, places),
+        )
+
+
+def encode(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Codes of the last dimension's vectors, and the scale and zero of each (float32)."""
+    low, high = x.float().aminmax(dim=-1)
+    scales = (high - low) / _LEVELS
+    safe = torch.where(scales == 0, torch.ones_like(scales), scales)
+    steps = (x.float() - low[..., None]) / safe[..., None]
+    codes = (steps.round().clamp(0, _LEVELS) + _LOWEST).to(torch.int8)
+    return codes, scales, low - _LOWEST * scales
+
+
+def decode(codes: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+    """The numbers that codes stand for, float32."""
+    return codes.float() * scales[..., None] + zeros[..., None]

@@ -1,6 +1,7 @@
 """The engine: the protocol's face over the thread that owns the model."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
@@ -10,44 +11,53 @@ from contracts.engine import (
     EngineError,
     EngineRequest,
     EngineStats,
-    InvalidToken,
-    PromptTooLong,
     Scored,
     TokenChunk,
 )
+from serving.engine.checks import check_ids, check_request
+from serving.engine.errors import Interrupted
+from serving.engine.guide import Guides
 from serving.engine.loop import EngineLoop
+from serving.engine.plan import Limits
 from serving.engine.runner import ModelRunner
-from serving.engine.scoring import packs
+from serving.engine.score_task import ScoreTask
+from serving.engine.steps import Stepper
 from serving.engine.stream import Stream
 
 
-class SlotEngine:
-    """Continuous batching over a fixed number of cache slots (contracts.engine.Engine).
+class PagedEngine:
+    """Continuous batching over a paged cache (contracts.engine.Engine).
 
-    The same request gives the same tokens and log-probs bit for bit whatever else runs,
-    on one machine with one number of slots and threads.
+    Where the runner has a width, the same request gives the same tokens and log-probs bit
+    for bit whatever else runs, on one machine with one width and number of threads.
     """
 
     def __init__(
         self,
         runner: ModelRunner,
+        limits: Limits,
         *,
         model_digest: str,
+        guides: Guides,
         threads: int | None = None,
         updatable: bool = True,
     ) -> None:
-        base = {Capability.IDS, Capability.SCORE, Capability.SEED}
-        self.capabilities = frozenset(base | {Capability.UPDATE} if updatable else base)
+        without = frozenset() if updatable else frozenset({Capability.UPDATE})
+        self.capabilities = frozenset(Capability) - without
         self.model_digest = model_digest
         self._base_digest = model_digest
         self._runner = runner
-        self._loop = EngineLoop(runner, threads)
+        self._guides = guides
+        self._stepper = Stepper(runner, limits)
+        self._loop = EngineLoop(self._stepper, threads)
 
     async def submit(self, request: EngineRequest) -> AsyncIterator[TokenChunk]:
         """Stream the continuation; see the protocol."""
-        self._check(request)
+        check_request(request, self._runner.max_context, self._runner.vocab_size)
+        guide = request.sampling.guide
+        matcher = await asyncio.to_thread(self._guides.matcher, guide) if guide else None
         stream = Stream()
-        self._loop.add(request, stream)
+        self._loop.add(request, stream, matcher)
         finished = False
         try:
             while not finished:
@@ -63,13 +73,19 @@ class SlotEngine:
     ) -> list[Scored]:
         """Log-probs of each continuation; see the protocol."""
         for continuation in continuations:
-            self._check_ids([*context_ids, *continuation])
-        rows: list[Scored] = []
-        # One forward per turn of the engine, so that running requests keep stepping.
-        for pack in packs(context_ids, continuations):
-            work = partial(self._runner.score, pack)
-            rows += await asyncio.wrap_future(self._loop.between_steps(work))
-        return rows
+            ids = [*context_ids, *continuation]
+            check_ids(ids, self._runner.max_context, self._runner.vocab_size)
+        task = ScoreTask(self._runner, self._stepper.scheduler, context_ids, continuations)
+        done = False
+        try:
+            # One forward per turn of the engine, so that running requests keep stepping.
+            while not done:
+                done = await asyncio.wrap_future(self._loop.between_steps(task.turn))
+        finally:
+            if not done:
+                with contextlib.suppress(Interrupted):
+                    self._loop.between_steps(task.close)
+        return task.results
 
     async def abort(self, request_id: str) -> None:
         """End a request within a step."""
@@ -92,12 +108,17 @@ class SlotEngine:
 
     def stats(self) -> EngineStats:
         """Current gauges."""
+        scheduler = self._stepper.scheduler
         return EngineStats(
-            running=len(self._loop.stepper.scheduler.running),
-            waiting=len(self._loop.stepper.scheduler.waiting),
-            tokens_generated=self._loop.stepper.generated,
-            tokens_prefilled=self._loop.stepper.prefilled,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+            tokens_generated=self._stepper.generated,
+            tokens_prefilled=self._stepper.prefilled,
             max_context=self._runner.max_context,
+            blocks_used=scheduler.blocks.in_use,
+            blocks_total=scheduler.blocks.usable,
+            tokens_cached=scheduler.blocks.hits,
+            preemptions=scheduler.preemptions,
         )
 
     def close(self) -> None:
@@ -109,32 +130,7 @@ class SlotEngine:
         """Whether the engine's thread runs."""
         return self._loop.alive
 
-    def _check(self, request: EngineRequest) -> None:
-        if not request.prompt_ids:
-            raise InvalidToken("the prompt is empty; an engine continues at least one token")
-        if request.sampling.max_tokens < 1:
-            raise EngineError(f"max_tokens is {request.sampling.max_tokens}; it must be at least 1")
-        wanted = len(request.prompt_ids) + request.sampling.max_tokens
-        if wanted > self._runner.max_context:
-            raise PromptTooLong(
-                f"{len(request.prompt_ids)} prompt tokens and max_tokens "
-                f"{request.sampling.max_tokens} need {wanted}; "
-                f"this engine's context is {self._runner.max_context}"
-            )
-        self._check_ids(request.prompt_ids)
-
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        if len(ids) > self._runner.max_context:
-            raise PromptTooLong(
-                f"{len(ids)} tokens; this engine's context is {self._runner.max_context}"
-            )
-        for token in ids:
-            if not 0 <= token < self._runner.vocab_size:
-                raise InvalidToken(
-                    f"token id {token} is outside the vocabulary of {self._runner.vocab_size}"
-                )
-
     def _update(self, state: dict[str, Any], policy_version: int) -> None:
         self._runner.load_state(state)
-        self._loop.stepper.policy_version = policy_version
+        self._stepper.weights_changed(policy_version)
         self.model_digest = f"{self._base_digest}@{policy_version}"

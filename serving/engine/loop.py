@@ -11,7 +11,7 @@ import torch
 
 from contracts.engine import EngineRequest
 from serving.engine.errors import Interrupted
-from serving.engine.runner import ModelRunner
+from serving.engine.guide import Matcher
 from serving.engine.steps import Stepper
 from serving.engine.stream import Stream
 
@@ -19,8 +19,8 @@ from serving.engine.stream import Stream
 class EngineLoop:
     """Owns the model. Public methods may be called from any thread."""
 
-    def __init__(self, runner: ModelRunner, threads: int | None) -> None:
-        self.stepper = Stepper(runner)
+    def __init__(self, stepper: Stepper, threads: int | None) -> None:
+        self.stepper = stepper
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._side_work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = (
             queue.SimpleQueue()
@@ -37,13 +37,13 @@ class EngineLoop:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
-    def add(self, request: EngineRequest, stream: Stream) -> None:
+    def add(self, request: EngineRequest, stream: Stream, matcher: Matcher | None = None) -> None:
         """Queue a request; its chunks arrive on ``stream``.
 
         Raises:
             Interrupted: the engine is closed.
         """
-        self._send(lambda: self.stepper.add(request, stream))
+        self._send(lambda: self.stepper.add(request, stream, matcher))
 
     def abort(self, request_id: str, stream: Stream | None = None) -> None:
         """End a request within a step (only that of ``stream``, where one is given)."""

@@ -1,114 +1,128 @@
-"""Runs transformers' decoder layers over the slot cache.
+"""Runs a transformers model over the paged cache.
 
-The same request must give the same bits whatever else runs, so shapes never depend on
-company: a prompt is prefilled alone at its exact length, and every decode step runs
-all slots, idle ones included.
+``width`` decides how company shows in the numbers. With a width, decode always runs that
+many rows and every chunk of a prompt runs alone, so that no matrix shape depends on who
+else is there and the same request gives the same bits. Without one, a step is one forward
+over exactly the tokens there are.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
 from contracts.engine import EngineError, Scored
-from serving.engine.cache import CacheShape, DecodeView, PrefillView, SlotCache
+from serving.engine.attention import ATTENTION, attending
+from serving.engine.batch import Batch, BatchBuilder
+from serving.engine.cache import CacheShape, Int8Cache, PagedCache
+from serving.engine.decoder import decoder_of
+from serving.engine.plan import Chunk
 from serving.engine.scoring import Pack
 
-ATTENTION = "inkstone_slots"
-_SPAN = 128
-"""Decode attention covers the longest running sequence, rounded up to this many positions."""
 
+@dataclass(frozen=True)
+class RunnerConfig:
+    """How a model is run."""
 
-def _attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention over (batch, heads, tokens, head_dim); causal where there is no mask."""
-    output = functional.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=attention_mask,
-        is_causal=attention_mask is None and query.shape[2] > 1,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return output.transpose(1, 2), None
-
-
-AttentionInterface.register(ATTENTION, _attention)
+    max_context: int
+    """Tokens of one sequence."""
+    num_blocks: int
+    """Cache blocks, one of them padding."""
+    block_size: int = 32
+    """Tokens per block."""
+    width: int = 0
+    """Decode rows of every step; 0 runs as many as there are."""
+    int8_cache: bool = False
+    """Keep keys and values in 8 bits."""
 
 
 class ModelRunner:
     """A causal language model and its cache. Not thread-safe: one thread calls it."""
 
-    def __init__(self, model: PreTrainedModel, num_slots: int, max_context: int) -> None:
+    def __init__(self, model: PreTrainedModel, config: RunnerConfig) -> None:
         self._model = model.eval()
         model.set_attn_implementation(ATTENTION)
-        config: Any = model.config
-        self.num_slots = num_slots
-        self.max_context = max_context
-        self.vocab_size: int = config.vocab_size
-        heads = config.num_attention_heads
-        shape = CacheShape(
-            num_layers=config.num_hidden_layers,
-            num_slots=num_slots,
-            num_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-            max_context=max_context,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-        )
+        self._decoder = decoder_of(model)
+        self.config = config
+        self.max_context = config.max_context
         embeddings: Any = model.get_input_embeddings()
-        self._dtype: torch.dtype = embeddings.weight.dtype
-        self._cache = SlotCache(shape, self._dtype)
+        self.vocab_size: int = embeddings.weight.shape[0]
+        self._device = embeddings.weight.device
+        shape = cache_shape(model.config, config)
+        dtype: torch.dtype = embeddings.weight.dtype
+        self.cache: PagedCache | Int8Cache = (
+            Int8Cache(shape, self._device)
+            if config.int8_cache
+            else PagedCache(shape, dtype, self._device)
+        )
+        self._builder = BatchBuilder(config.block_size, dtype, self._device)
 
     @torch.inference_mode()
-    def prefill(self, slot: int, ids: list[int]) -> torch.Tensor:
-        """Fill a slot with a prompt; logits of its last token, shape (1, vocabulary), float32."""
-        hidden = self._forward([ids], [list(range(len(ids)))], None, PrefillView(self._cache, slot))
-        return self._logits(hidden[:, -1])
+    def step(self, decode: Sequence[Chunk], prefill: Sequence[Chunk]) -> dict[Chunk, torch.Tensor]:
+        """Compute chunks; for those that reach the end of their sequence, logits.
+
+        Returns:
+            Logits of the last token, shape (vocabulary,), float32, by chunk.
+        """
+        logits: dict[Chunk, torch.Tensor] = {}
+        for part in self._parts(decode, prefill):
+            hidden = self._forward(part)
+            rows = [
+                (chunk, row)
+                for chunk, row in zip(part.order, part.last_rows, strict=True)
+                if chunk.start + chunk.count == len(chunk.sequence.tokens)
+            ]
+            if not rows:
+                continue
+            # With a width, padding goes through the projection too: one shape for all.
+            wanted = list(range(self.config.width)) if part.buckets and self.config.width else []
+            table = self._logits(hidden[wanted or [row for _, row in rows]])
+            for index, (chunk, row) in enumerate(rows):
+                logits[chunk] = table[row if wanted else index]
+        return logits
 
     @torch.inference_mode()
-    def decode(self, tokens: list[int], positions: list[int]) -> torch.Tensor:
-        """One step of every slot; logits of shape (slots, vocabulary), float32.
+    def score(
+        self, chunk: Chunk | None, pack: Pack | None, blocks: Sequence[int], last: torch.Tensor
+    ) -> tuple[torch.Tensor, list[Scored]]:
+        """Compute a piece of a context and continuations of it, in one forward.
 
         Args:
-            tokens: last token of each slot; anything for an idle one.
-            positions: its position; 0 for an idle slot.
+            chunk: tokens of the context that are not computed yet; None where all are.
+            pack: continuations, once ``chunk`` ends the context; None before.
+            blocks: cache blocks of the context.
+            last: last hidden state of the context, where ``chunk`` is None; (0 or 1, hidden).
+
+        Returns:
+            The last hidden state, shape (1, hidden), and the pack's results in order.
         """
-        at = torch.tensor(positions)
-        span = min(self.max_context, (max(positions) // _SPAN + 1) * _SPAN)
-        mask = torch.zeros(len(tokens), 1, 1, span, dtype=self._dtype)
-        mask.masked_fill_(torch.arange(span) > at[:, None, None, None], -torch.inf)
-        view = DecodeView(self._cache, at, span)
-        hidden = self._forward([[t] for t in tokens], [[p] for p in positions], mask, view)
-        return self._logits(hidden[:, -1])
+        hidden = last
+        if chunk is not None or (pack is not None and pack.ids()):
+            chunks = [] if chunk is None else [chunk]
+            batch = self._builder.build([], chunks, pack=pack, context=blocks)
+            computed = self._forward(batch)
+            rows = 0 if chunk is None else chunk.count
+            if rows:
+                last = computed[rows - 1 : rows]
+            hidden = torch.cat((last, computed[rows:]))
+        targets = pack.targets() if pack is not None else []
+        if pack is None or not targets:
+            return last, [] if pack is None else pack.scored([], [])
+        rows_of, tokens = (torch.tensor(column) for column in zip(*targets, strict=True))
+        return last, pack.scored(*self._token_logprobs(hidden, rows_of, tokens))
 
     @torch.inference_mode()
-    def score(self, pack: Pack) -> list[Scored]:
-        """Log-probs of a pack's continuations, in order."""
-        targets = pack.targets()
-        if not targets:
-            return [Scored((), True) for _ in pack.continuations]
-        allowed = pack.mask()
-        mask = None
-        if allowed is not None:
-            mask = torch.zeros(allowed.shape, dtype=self._dtype)
-            mask = mask.masked_fill_(~allowed, -torch.inf)[None, None]
-        hidden = self._forward([pack.ids()], [pack.positions()], mask, None)
-        rows, tokens = (torch.tensor(column) for column in zip(*targets, strict=True))
-        logprobs, greedy = self._token_logprobs(hidden[0, rows], tokens)
-        scored = []
-        for continuation in pack.continuations:
-            size = len(continuation) - (0 if pack.context else 1)
-            scored.append(Scored(tuple(logprobs[:size]), all(greedy[:size])))
-            logprobs, greedy = logprobs[size:], greedy[size:]
-        return scored
+    def hidden(self, ids: list[int]) -> torch.Tensor:
+        """Last hidden states of a text that leaves no trace in the cache, (tokens, hidden)."""
+        pack = Pack(0, [(*ids, 0)])
+        return self._forward(self._builder.build([], [], pack=pack))
+
+    def no_hidden(self) -> torch.Tensor:
+        """The hidden states of nothing, shape (0, hidden)."""
+        embeddings: Any = self._model.get_input_embeddings()
+        return embeddings.weight.new_zeros(0, embeddings.weight.shape[1])
 
     @torch.inference_mode()
     def load_state(self, state: dict[str, Any]) -> None:
@@ -133,35 +147,43 @@ class ModelRunner:
         for name, value in new.items():
             own[name].copy_(value)
 
-    def _forward(
-        self,
-        ids: list[list[int]],
-        positions: list[list[int]],
-        mask: torch.Tensor | None,
-        cache: PrefillView | DecodeView | None,
-    ) -> torch.Tensor:
-        """Last hidden states after the final norm, shape (rows, tokens, hidden)."""
-        # The decoder's own loop without its wrappers, which cost more than a small model.
-        decoder: Any = self._model.model
-        hidden = decoder.embed_tokens(torch.tensor(ids))
-        rotary = decoder.rotary_emb(hidden, torch.tensor(positions))
-        for layer in decoder.layers:
-            hidden = layer(
-                hidden,
-                attention_mask=mask,
-                position_embeddings=rotary,
-                past_key_values=cache,
-            )
-        return decoder.norm(hidden)
+    def _parts(self, decode: Sequence[Chunk], prefill: Sequence[Chunk]) -> Iterable[Batch]:
+        width = self.config.width
+        if not width:
+            yield self._builder.build(decode, prefill)
+            return
+        if decode:
+            yield self._builder.build(decode, [], width)
+        for chunk in prefill:
+            yield self._builder.build([], [chunk])
+
+    def _forward(self, batch: Batch) -> torch.Tensor:
+        """Last hidden states after the final norm, shape (rows, hidden)."""
+        with attending(batch, self.cache):
+            return self._decoder(batch.ids, batch.positions)[0]
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self._model.get_output_embeddings()(hidden).float()
+        head: Any = self._model.get_output_embeddings()
+        return self._decoder.scaled(head(hidden).float())
 
     def _token_logprobs(
-        self, hidden: torch.Tensor, tokens: torch.Tensor
+        self, hidden: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
     ) -> tuple[list[float], list[bool]]:
-        logits = self._logits(hidden)
-        best = logits.argmax(dim=-1)
-        # logsumexp instead of log_softmax: one vocabulary-wide array less.
-        chosen = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
+        # Each row once: options of one token all read the context's last row.
+        unique, where = torch.unique(rows, return_inverse=True)
+        logits = self._logits(hidden[unique])
+        best = logits.argmax(dim=-1)[where]
+        chosen = logits[where, tokens] - logits.logsumexp(dim=-1)[where]
         return chosen.tolist(), (best == tokens).tolist()
+
+
+def cache_shape(config: Any, run: RunnerConfig) -> CacheShape:
+    """Sizes of the cache that a model needs."""
+    heads = config.num_attention_heads
+    return CacheShape(
+        num_layers=config.num_hidden_layers,
+        num_blocks=run.num_blocks,
+        block_size=run.block_size,
+        num_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+    )

@@ -1,71 +1,100 @@
 """Chooses next tokens from logits, each row from its own request's settings only."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from contracts.engine import SamplingParams
+from serving.engine.filters import adjust, adjusts, keep
 
 _SEED_MASK = (1 << 64) - 1
 
 
-def sample(
-    logits: torch.Tensor, params: Sequence[SamplingParams], steps: Sequence[int]
-) -> tuple[list[int], list[float]]:
-    """Next token of each row and its natural-log probability before any filter.
+@dataclass(frozen=True)
+class Draw:
+    """What one row's next token depends on besides its logits."""
+
+    params: SamplingParams
+    prompt: Sequence[int]
+    output: Sequence[int]
+    """Tokens generated so far; their number and the seed key the draw."""
+    allowed: torch.Tensor | None = None
+    """(vocabulary,): False where a guide forbids the token."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One row's next token."""
+
+    token: int
+    logprob: float
+    """Natural log of its probability before any change of the logits."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The likeliest tokens, before any change of the logits."""
+
+
+def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
+    """Next token of each row; None where the logits are no distribution (NaN, infinite).
 
     Args:
         logits: shape (rows, vocabulary), float32.
-        params: one per row.
-        steps: tokens each row has generated so far; with the seed it keys the draw, so
-            a draw depends on nothing but its own request.
+        draws: one per row.
     """
-    logprobs = torch.log_softmax(logits, dim=-1)
-    tokens = torch.argmax(logits, dim=-1)
-    drawn = [row for row, p in enumerate(params) if p.temperature > 0]
+    totals = logits.logsumexp(dim=-1)
+    changed = _changed(logits, draws)
+    tokens = torch.argmax(changed, dim=-1)
+    drawn = [row for row, draw in enumerate(draws) if draw.params.temperature > 0]
     if drawn:
-        rows = torch.tensor(drawn)
-        tokens[rows] = _draw(logits[rows], [params[r] for r in drawn], [steps[r] for r in drawn])
-    chosen = logprobs.gather(1, tokens[:, None])[:, 0]
-    return tokens.tolist(), chosen.tolist()
+        rows = torch.tensor(drawn, device=logits.device)
+        tokens[rows] = _draw(changed[rows], [draws[r] for r in drawn])
+    logprobs = (logits.gather(1, tokens[:, None])[:, 0] - totals).tolist()
+    return [
+        Choice(token, logprob, _top(logits[row], total, draws[row].params.top_logprobs))
+        if math.isfinite(total) and math.isfinite(logprob)
+        else None
+        for row, (token, logprob, total) in enumerate(
+            zip(tokens.tolist(), logprobs, totals.tolist(), strict=True)
+        )
+    ]
 
 
-def _draw(
-    logits: torch.Tensor, params: Sequence[SamplingParams], steps: Sequence[int]
-) -> torch.Tensor:
+def _changed(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+    """Logits after guides, bias and penalties; the rows themselves where nothing changes."""
+    touched = [row for row, d in enumerate(draws) if d.allowed is not None or adjusts(d.params)]
+    if not touched:
+        return logits
+    changed = logits.clone()
+    for row in touched:
+        draw = draws[row]
+        if draw.allowed is not None:
+            changed[row].masked_fill_(~draw.allowed, -torch.inf)
+        adjust(changed[row], draw.params, draw.prompt, draw.output)
+    return changed
+
+
+def _draw(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     """Inverse-CDF draw from the tempered and filtered distribution of each row."""
-    temperature = torch.tensor([p.temperature for p in params], dtype=torch.float32)
+    temperature = torch.tensor([d.params.temperature for d in draws], device=logits.device)
     scaled = logits / temperature[:, None]
-    for row, p in enumerate(params):
-        if 0 < p.top_k < scaled.shape[1]:
-            _keep_top_k(scaled[row], p.top_k)
-        if p.top_p < 1.0:
-            _keep_nucleus(scaled[row], p.top_p)
+    for row, draw in enumerate(draws):
+        keep(scaled[row], draw.params)
     # Only kept tokens have mass, so a draw in [0, total) always lands on one of them.
     cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(dim=-1)
-    uniform = torch.tensor([_uniform(p.seed, s) for p, s in zip(params, steps, strict=True)])
-    target = uniform.double() * cumulative[:, -1]
+    uniform = torch.tensor([_uniform(d.params.seed, len(d.output)) for d in draws])
+    target = uniform.double().to(logits.device) * cumulative[:, -1]
     return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0].clamp_(
         max=logits.shape[1] - 1
     )
 
 
-def _keep_top_k(row: torch.Tensor, k: int) -> None:
-    """Keep the ``k`` largest logits; of equal ones, those with the smaller ids."""
-    order = torch.argsort(row, descending=True, stable=True)
-    row[order[k:]] = -torch.inf
-
-
-def _keep_nucleus(row: torch.Tensor, top_p: float) -> None:
-    """Keep the smallest set of tokens whose probability reaches ``top_p``.
-
-    Nucleus sampling, Holtzman et al. 2020 (arXiv 1904.09751); at least one stays.
-    """
-    order = torch.argsort(row, descending=True, stable=True)
-    probabilities = torch.softmax(row[order].double(), dim=-1)
-    before = probabilities.cumsum(dim=-1) - probabilities
-    row[order[before >= max(top_p, 1e-12)]] = -torch.inf
+def _top(row: torch.Tensor, total: float, count: int) -> tuple[tuple[int, float], ...]:
+    if not count:
+        return ()
+    values, ids = row.topk(min(count, row.shape[0]))
+    return tuple(zip(ids.tolist(), (values - total).tolist(), strict=True))
 
 
 def _uniform(seed: int, step: int) -> float:

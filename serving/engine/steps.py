@@ -1,57 +1,49 @@
 """What runs in the engine: requests, and the steps that give each its next token."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
 from contracts.engine import EngineRequest, FinishReason, TokenChunk
+from serving.engine.blocks import BlockManager, OutOfBlocks
+from serving.engine.guide import Matcher
+from serving.engine.jobs import Job
+from serving.engine.plan import Chunk, Limits, Plan
 from serving.engine.runner import ModelRunner
-from serving.engine.sampling import sample
+from serving.engine.sampling import Draw, choose
 from serving.engine.scheduler import Scheduler
-from serving.engine.scheduler import Sequence as Scheduled
 from serving.engine.stream import Stream, deliver
 
-
-@dataclass
-class _Job:
-    """A request inside the engine."""
-
-    request: EngineRequest
-    stream: Stream
-    sequence: Scheduled
-    last_token: int = -1
+Logits = dict[Chunk, torch.Tensor]
 
 
 class Stepper:
     """Requests over a model, stepped together. Not thread-safe: one thread calls it."""
 
-    def __init__(self, runner: ModelRunner) -> None:
+    def __init__(self, runner: ModelRunner, limits: Limits) -> None:
         self.runner = runner
-        self.scheduler = Scheduler(runner.num_slots)
+        config = runner.config
+        self.blocks = BlockManager(config.num_blocks, config.block_size)
+        self.scheduler = Scheduler(self.blocks, limits)
         self.policy_version = 0
         self.generated = 0
         """Tokens generated so far."""
         self.prefilled = 0
         """Prompt tokens prefilled so far."""
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
 
-    def add(self, request: EngineRequest, stream: Stream) -> None:
-        """Queue a request; one whose id is running already ends with an error."""
+    def add(self, request: EngineRequest, stream: Stream, matcher: Matcher | None = None) -> None:
+        """Queue a request; one that cannot be ends with an error."""
         if request.id in self._jobs:
-            chunk = TokenChunk(
-                request.id,
-                (),
-                (),
-                self.policy_version,
-                FinishReason.ERROR,
-                f"a request with id {request.id!r} is running already",
-            )
-            deliver([(stream, chunk)])
+            self._refuse(request, stream, f"a request with id {request.id!r} is running already")
             return
-        sequence = Scheduled(request.id, len(request.prompt_ids), request.sampling.max_tokens)
-        self._jobs[request.id] = _Job(request, stream, sequence)
-        self.scheduler.add(sequence)
+        job = Job(request, stream, matcher)
+        try:
+            self.scheduler.add(job.sequence)
+        except OutOfBlocks as error:
+            self._refuse(request, stream, str(error))
+            return
+        self._jobs[request.id] = job
 
     def abort(self, request_id: str, stream: Stream | None = None) -> None:
         """End a request (only that of ``stream``, where one is given)."""
@@ -65,69 +57,82 @@ class Stepper:
             self._finish(job, FinishReason.ABORT)
 
     def step(self) -> None:
-        """Admit and prefill who waits, give everybody who runs a token, deliver."""
-        batch = []
-        for sequence in self.scheduler.admit():
-            batch += self._guarded([self._jobs[sequence.id]], self._prefill)
-        running = [self._jobs[s.id] for s in self.scheduler.running.values()]
-        if running:
-            batch += self._guarded(running, self._decode)
+        """Compute the next step, give a token to who has come to its end, deliver."""
+        plan = self.scheduler.plan()
+        if not plan.tokens:
+            return
+        logits = self._computed(plan)
+        batch = self._chosen(logits) if logits else []
         for request_id in deliver(batch):
             self.abort(request_id)
 
-    def _finish(self, job: _Job, reason: FinishReason, error: str | None = None) -> None:
+    def weights_changed(self, policy_version: int) -> None:
+        """The model has new weights: nothing computed so far is shared any more."""
+        self.policy_version = policy_version
+        self.scheduler.weights_changed()
+
+    def _computed(self, plan: Plan) -> Logits:
+        """Run the plan; where it fails, run its chunks alone, and who fails then ends."""
+        try:
+            logits = self.runner.step(plan.decode, plan.prefill)
+        except Exception:
+            return self._one_by_one(plan)
+        self._note([*plan.decode, *plan.prefill])
+        return logits
+
+    def _one_by_one(self, plan: Plan) -> Logits:
+        logits: Logits = {}
+        for decode, prefill in [([c], []) for c in plan.decode] + [([], [c]) for c in plan.prefill]:
+            (chunk,) = decode or prefill
+            try:
+                logits |= self.runner.step(decode, prefill)
+                self._note([chunk])
+            except Exception as error:
+                self._fail(self._jobs[chunk.sequence.id], error)
+        return logits
+
+    def _note(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            if chunk.start < chunk.sequence.prompt_length:
+                self.prefilled += chunk.count
+            self.scheduler.done(chunk)
+
+    def _chosen(self, logits: Logits) -> list[tuple[Stream, TokenChunk]]:
+        rows: list[tuple[Job, torch.Tensor, Draw]] = []
+        for chunk, row in logits.items():
+            job = self._jobs[chunk.sequence.id]
+            try:
+                rows.append((job, row, job.draw()))
+            except Exception as error:
+                self._fail(job, error)
+        if not rows:
+            return []
+        jobs, table, draws = zip(*rows, strict=True)
+        batch = []
+        for job, choice in zip(jobs, choose(torch.stack(table), draws), strict=True):
+            try:
+                chunk = job.take(choice, self.policy_version)
+            except Exception as error:
+                self._fail(job, error)
+                continue
+            self.generated += 1
+            if chunk.finish_reason is not None:
+                self._drop(job)
+            batch.append((job.stream, chunk))
+        return batch
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        self._finish(job, FinishReason.ERROR, f"{type(error).__name__}: {error}")
+
+    def _finish(self, job: Job, reason: FinishReason, error: str | None = None) -> None:
         self._drop(job)
         chunk = TokenChunk(job.request.id, (), (), self.policy_version, reason, error)
         deliver([(job.stream, chunk)])
 
-    def _drop(self, job: _Job) -> None:
+    def _refuse(self, request: EngineRequest, stream: Stream, error: str) -> None:
+        chunk = TokenChunk(request.id, (), (), self.policy_version, FinishReason.ERROR, error)
+        deliver([(stream, chunk)])
+
+    def _drop(self, job: Job) -> None:
         del self._jobs[job.request.id]
         self.scheduler.remove(job.sequence)
-
-    def _guarded(
-        self, jobs: list[_Job], step: Callable[[list[_Job]], list[tuple[Stream, TokenChunk]]]
-    ) -> list[tuple[Stream, TokenChunk]]:
-        """Run a step; where it fails, its requests end with the error and the engine goes on."""
-        try:
-            return step(jobs)
-        except Exception as error:
-            for job in jobs:
-                if job.request.id in self._jobs:
-                    message = f"{type(error).__name__}: {error}"
-                    self._finish(job, FinishReason.ERROR, message)
-            return []
-
-    def _prefill(self, jobs: list[_Job]) -> list[tuple[Stream, TokenChunk]]:
-        (job,) = jobs
-        logits = self.runner.prefill(job.sequence.slot, list(job.request.prompt_ids))
-        self.prefilled += len(job.request.prompt_ids)
-        return self._choose(jobs, logits)
-
-    def _decode(self, jobs: list[_Job]) -> list[tuple[Stream, TokenChunk]]:
-        tokens = [0] * self.runner.num_slots
-        positions = [0] * self.runner.num_slots
-        for job in jobs:
-            tokens[job.sequence.slot] = job.last_token
-            positions[job.sequence.slot] = job.sequence.length - 1
-        logits = self.runner.decode(tokens, positions)
-        return self._choose(jobs, logits[[job.sequence.slot for job in jobs]])
-
-    def _choose(self, jobs: list[_Job], logits: torch.Tensor) -> list[tuple[Stream, TokenChunk]]:
-        params = [job.request.sampling for job in jobs]
-        tokens, logprobs = sample(logits, params, [job.sequence.generated for job in jobs])
-        batch = []
-        for job, token, logprob in zip(jobs, tokens, logprobs, strict=True):
-            job.last_token = token
-            job.sequence.generated += 1
-            self.generated += 1
-            reason = None
-            if token in job.request.sampling.stop_token_ids:
-                reason = FinishReason.STOP
-            elif job.sequence.generated >= job.request.sampling.max_tokens:
-                reason = FinishReason.LENGTH
-            if reason is not None:
-                self._drop(job)
-            version = self.policy_version
-            chunk = TokenChunk(job.request.id, (token,), (logprob,), version, reason)
-            batch.append((job.stream, chunk))
-        return batch

@@ -19,6 +19,8 @@ class TextPiece:
     logprobs: tuple[float, ...]
     policy_version: int
     finish_reason: FinishReason | None = None
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """Per token the likeliest (id, log-prob) pairs, where they were asked for."""
 
 
 class StopScanner:
@@ -56,7 +58,7 @@ async def generate_text(
     """Stream a request as text. Stop tokens are in ``token_ids`` but not in ``text``.
 
     Raises:
-        PromptTooLong, InvalidToken: before the first piece.
+        PromptTooLong, InvalidToken, InvalidSampling: before the first piece.
         Interrupted: the engine closed or the request was aborted: what came so far is no
             answer.
         EngineError: the engine failed on this request.
@@ -80,6 +82,13 @@ async def generate_text(
                 reason = FinishReason.STOP
             elif reason is not None:
                 shown += scanner.finish()
-            yield TextPiece(shown, chunk.token_ids, chunk.logprobs, chunk.policy_version, reason)
+            yield TextPiece(
+                shown,
+                chunk.token_ids,
+                chunk.logprobs,
+                chunk.policy_version,
+                reason,
+                chunk.top_logprobs,
+            )
             if reason is not None:
                 return

@@ -68,7 +68,7 @@ def _choice(service: Service, body: ChatRequest, index: int, choice: Choice) -> 
         "logprobs": None,
     }
     if body.logprobs:
-        entry["logprobs"] = chat_logprobs(service.tokenizer, choice.token_ids, choice.logprobs)
+        entry["logprobs"] = chat_logprobs(service.tokenizer, choice)
     if body.return_token_ids:
         entry["token_ids"] = choice.token_ids
         entry["policy_version"] = choice.policy_version
@@ -142,7 +142,7 @@ def _chunk(
         "logprobs": None,
     }
     if body.logprobs:
-        entry["logprobs"] = chat_logprobs(service.tokenizer, piece.token_ids, piece.logprobs)
+        entry["logprobs"] = chat_logprobs(service.tokenizer, piece)
     if body.return_token_ids:
         entry["token_ids"] = list(piece.token_ids)
         entry["policy_version"] = piece.policy_version

@@ -51,7 +51,7 @@ def _choice(
         "logprobs": None,
     }
     if body.logprobs is not None:
-        entry["logprobs"] = plain_logprobs(service.tokenizer, choice.token_ids, choice.logprobs)
+        entry["logprobs"] = plain_logprobs(service.tokenizer, choice)
     if body.return_token_ids:
         entry["token_ids"] = choice.token_ids
         entry["prompt_token_ids"] = list(choice.request.prompt_ids)
@@ -86,9 +86,7 @@ def _chunk(
     }
     if body.logprobs is not None:
         offset = len(service.tokenizer.decode(before.token_ids))
-        entry["logprobs"] = plain_logprobs(
-            service.tokenizer, piece.token_ids, piece.logprobs, offset
-        )
+        entry["logprobs"] = plain_logprobs(service.tokenizer, piece, offset)
     if body.return_token_ids:
         entry["token_ids"] = list(piece.token_ids)
         entry["policy_version"] = piece.policy_version

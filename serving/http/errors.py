@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from contracts.engine import EngineError, InvalidToken, PromptTooLong
+from contracts.engine import EngineError, InvalidSampling, InvalidToken, PromptTooLong
 from serving.engine.errors import Interrupted
 
 
@@ -39,6 +39,8 @@ def from_engine(error: EngineError) -> ApiError:
         return ApiError(400, str(error), param="messages", code="context_length_exceeded")
     if isinstance(error, InvalidToken):
         return ApiError(400, str(error), param="prompt", code="invalid_token")
+    if isinstance(error, InvalidSampling):
+        return ApiError(400, str(error), code="invalid_parameter")
     if isinstance(error, Interrupted):
         # No Retry-After: clients would use it in place of their own, patient back-off.
         retry = {"x-should-retry": "true"}

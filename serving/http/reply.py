@@ -9,6 +9,9 @@ from contracts.engine import EngineRequest, FinishReason
 from serving.engine.text import TextPiece
 from serving.tokenizer import ChatTokenizer
 
+Pairs = tuple[tuple[int, float], ...]
+"""(token id, log-prob), the likeliest first."""
+
 
 @dataclass
 class Choice:
@@ -20,12 +23,14 @@ class Choice:
     logprobs: list[float] = field(default_factory=list)
     policy_version: int = 0
     finish_reason: str | None = None
+    top_logprobs: list[Pairs] = field(default_factory=list)
 
     def add(self, piece: TextPiece) -> None:
         """Take one more piece."""
         self.text += piece.text
         self.token_ids += piece.token_ids
         self.logprobs += piece.logprobs
+        self.top_logprobs += piece.top_logprobs
         self.policy_version = piece.policy_version
         if piece.finish_reason is not None:
             self.finish_reason = finish_name(piece.finish_reason)
@@ -59,28 +64,34 @@ def usage(choices: list[Choice]) -> dict[str, int]:
     }
 
 
-def chat_logprobs(tokenizer: ChatTokenizer, ids: Any, logprobs: Any) -> dict[str, Any]:
+def chat_logprobs(tokenizer: ChatTokenizer, said: Choice | TextPiece) -> dict[str, Any]:
     """``choices[].logprobs`` of a chat."""
     content = []
-    for token_id, logprob in zip(ids, logprobs, strict=True):
-        token = tokenizer.decode([token_id])
-        entry = {"token": token, "logprob": logprob, "bytes": None, "top_logprobs": []}
+    tops = said.top_logprobs or [()] * len(said.token_ids)
+    for token_id, logprob, top in zip(said.token_ids, said.logprobs, tops, strict=True):
+        entry = _entry(tokenizer, token_id, logprob)
+        entry["top_logprobs"] = [_entry(tokenizer, *pair) for pair in top]
         content.append(entry)
     return {"content": content, "refusal": None}
 
 
+def _entry(tokenizer: ChatTokenizer, token_id: int, logprob: float) -> dict[str, Any]:
+    return {"token": tokenizer.decode([token_id]), "logprob": logprob, "bytes": None}
+
+
 def plain_logprobs(
-    tokenizer: ChatTokenizer, ids: Any, logprobs: Any, offset: int = 0
+    tokenizer: ChatTokenizer, said: Choice | TextPiece, offset: int = 0
 ) -> dict[str, Any]:
     """``choices[].logprobs`` of a completion; offsets in characters of decoded tokens."""
-    tokens = [tokenizer.decode([token_id]) for token_id in ids]
+    tokens = [tokenizer.decode([token_id]) for token_id in said.token_ids]
     offsets = []
     for token in tokens:
         offsets.append(offset)
         offset += len(token)
+    tops = [{tokenizer.decode([i]): p for i, p in reversed(top)} for top in said.top_logprobs]
     return {
         "tokens": tokens,
-        "token_logprobs": list(logprobs),
-        "top_logprobs": None,
+        "token_logprobs": list(said.logprobs),
+        "top_logprobs": tops or None,
         "text_offset": offsets,
     }

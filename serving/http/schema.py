@@ -4,7 +4,6 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,18 +14,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from contracts.conversation import Message
+from contracts.engine import Guide
+from serving.http.formats import ResponseFormat, StructuredOutputs
 
 MAX_CHOICES = 64
 
 
-def _zero(value: float) -> float:
-    if value:
-        raise PydanticCustomError("unsupported", "not supported; leave it out or send 0")
-    return value
-
-
-Zero = Annotated[float, AfterValidator(_zero)]
-"""A number that only 0 may be: what it asks for is not there."""
+MAX_TOP = 20
+"""Alternatives per token at most, as in OpenAI's API."""
 
 
 def _plain_message(value: Any) -> Any:
@@ -106,8 +101,27 @@ class _Generate(_Request):
     return_token_ids: bool = False
     """Beyond OpenAI's API: ``prompt_token_ids`` and each choice's ``token_ids``."""
     user: str | None = None
-    presence_penalty: Zero | None = None
-    frequency_penalty: Zero | None = None
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    repetition_penalty: float = Field(1.0, gt=0, le=10)
+    """Beyond OpenAI's API; 1 changes nothing."""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Beyond OpenAI's API; 0 leaves nothing out."""
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    """Token id -> number added to its logit."""
+    structured_outputs: StructuredOutputs | None = None
+    """Beyond OpenAI's API: what the text must be."""
+    priority: int = 0
+    """Beyond OpenAI's API: smaller runs first."""
+
+    @property
+    def alternatives(self) -> int:
+        """Likeliest tokens to report per step."""
+        return 0
+
+    def guide(self) -> Guide | None:
+        """What the engine must hold the text to."""
+        return self.structured_outputs.guide() if self.structured_outputs else None
 
     @property
     def stop_strings(self) -> list[str]:
@@ -119,9 +133,14 @@ class CompletionRequest(_Generate):
     """``POST /v1/completions``."""
 
     prompt: str | list[int] | list[str] | list[list[int]]
-    logprobs: int | None = Field(None, ge=0, le=1)
-    """Log-prob of each chosen token; alternatives are not given."""
+    logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    """Log-prob of each chosen token, and of that many of the likeliest."""
     echo: Literal[False] = False
+
+    @property
+    def alternatives(self) -> int:
+        """Likeliest tokens to report per step."""
+        return self.logprobs or 0
 
     @field_validator("prompt")
     @classmethod
@@ -149,9 +168,29 @@ class ChatRequest(_Generate):
     tool_choice: Literal["auto", "none"] = "auto"
     parallel_tool_calls: Literal[True] | None = None
     logprobs: bool = False
-    top_logprobs: Zero | None = None
-    """Alternatives per token are not given."""
-    response_format: dict[Literal["type"], Literal["text"]] | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    """Likeliest tokens to report per step; needs ``logprobs``."""
+    response_format: ResponseFormat | None = None
+
+    @property
+    def alternatives(self) -> int:
+        """Likeliest tokens to report per step."""
+        return self.top_logprobs or 0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ChatRequest":
+        if self.top_logprobs and not self.logprobs:
+            raise PydanticCustomError("needs_logprobs", "top_logprobs needs logprobs: true")
+        if self.structured_outputs and self.response_format and self.response_format.guide():
+            raise PydanticCustomError(
+                "two_guides", "give response_format or structured_outputs, not both"
+            )
+        return self
+
+    def guide(self) -> Guide | None:
+        """What the engine must hold the text to."""
+        asked = self.response_format.guide() if self.response_format else None
+        return asked or super().guide()
 
 
 class ScoreRequest(_Request):

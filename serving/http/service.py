@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import Request
 
-from contracts.engine import Engine, EngineRequest, SamplingParams
+from contracts.engine import Capability, Engine, EngineRequest, SamplingParams
 from serving.engine.text import TextPiece, generate_text
 from serving.http.errors import ApiError
 from serving.http.reply import Choice
@@ -64,21 +64,43 @@ class Service:
         self, body: _Generate, prompts: Sequence[Sequence[int]], max_tokens: int | None
     ) -> list[EngineRequest]:
         """``body.n`` engine requests per prompt; choice i of a seed has the seed plus i."""
+        self._check_capabilities(body)
         seed = secrets.randbits(48) if body.seed is None else body.seed
         room = self.engine.stats().max_context
         planned = []
         for prompt in prompts:
             for choice in range(body.n):
-                sampling = SamplingParams(
-                    max_tokens=max_tokens or max(1, room - len(prompt)),
-                    temperature=body.temperature,
-                    top_p=body.top_p,
-                    top_k=body.top_k,
-                    seed=seed + choice,
-                    stop_token_ids=self.tokenizer.stop_ids,
-                )
-                planned.append(EngineRequest(secrets.token_hex(12), tuple(prompt), sampling))
+                limit = max_tokens or max(1, room - len(prompt))
+                sampling = self._sampling(body, limit, seed + choice)
+                name = secrets.token_hex(12)
+                planned.append(EngineRequest(name, tuple(prompt), sampling, body.priority))
         return planned
+
+    def _sampling(self, body: _Generate, max_tokens: int, seed: int) -> SamplingParams:
+        return SamplingParams(
+            max_tokens=max_tokens,
+            temperature=body.temperature,
+            top_p=body.top_p,
+            top_k=body.top_k,
+            seed=seed,
+            stop_token_ids=self.tokenizer.stop_ids,
+            min_p=body.min_p,
+            repetition_penalty=body.repetition_penalty,
+            presence_penalty=body.presence_penalty or 0.0,
+            frequency_penalty=body.frequency_penalty or 0.0,
+            logit_bias=tuple(sorted((body.logit_bias or {}).items())),
+            top_logprobs=body.alternatives,
+            guide=body.guide(),
+        )
+
+    def _check_capabilities(self, body: _Generate) -> None:
+        """Refuse what this engine cannot honour (400)."""
+        for asked, capability in (
+            (body.guide() is not None, Capability.GUIDE),
+            (body.alternatives > 0, Capability.TOP_LOGPROBS),
+        ):
+            if asked and capability not in self.engine.capabilities:
+                raise ApiError(400, f"this engine has no {capability.value}", code="unsupported")
 
     async def whole(self, requests: Sequence[EngineRequest], stop: Sequence[str]) -> list[Choice]:
         """The finished choices, one per request."""

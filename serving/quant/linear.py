@@ -1,5 +1,7 @@
 """The linear layer over 4-bit weights."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import nn
 
@@ -7,6 +9,9 @@ from serving.quant.rounding import Packed, dequantize, unpack
 
 _ROW_MULTIPLE = 16
 """torch's CPU kernel packs output rows in blocks of 16."""
+_DENSE_ROWS = 64
+"""From so many rows of activations on, dequantising once and multiplying in bf16 is faster:
+the 4-bit kernel's time grows with the rows, that of unpacking does not."""
 
 
 class Int4Linear(nn.Module):
@@ -25,6 +30,8 @@ class Int4Linear(nn.Module):
         self.register_buffer("zeros", torch.zeros(out_features, groups).bfloat16())
         self.bias = nn.Parameter(torch.zeros(out_features).bfloat16()) if bias else None
         self._kernel: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._dense: torch.Tensor | None = None
+        self._dense_rows = _DENSE_ROWS
 
     def prepare(self) -> None:
         """Repack for the kernel, once the codes are loaded."""
@@ -36,11 +43,27 @@ class Int4Linear(nn.Module):
         pairs = torch.stack((packed.scales, packed.zeros), dim=2).transpose(0, 1).contiguous()
         self._kernel = (weight, pairs)
 
+    def release(self) -> None:
+        """Drop everything but the codes; the layer still works, slowly."""
+        self._kernel = self._dense = None
+        self._dense_rows = _DENSE_ROWS
+
+    def keep_dense(self, rows: int) -> None:
+        """Keep a bf16 copy for ``rows`` rows of activations or more: memory for speed."""
+        self._dense = dequantize(self._packed()).bfloat16()
+        self._dense_rows = rows
+
+    @property
+    def dense_rows(self) -> int | None:
+        """Rows from which on the bf16 copy is used; None without one."""
+        return None if self._dense is None else self._dense_rows
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply activations of shape (..., in), bf16."""
-        if self._kernel is None:
-            return nn.functional.linear(x, dequantize(self._packed()).to(x.dtype), self.bias)
         rows = x.reshape(-1, self.in_features)
+        if self._kernel is None or len(rows) >= self._dense_rows:
+            weight = dequantize(self._packed()) if self._dense is None else self._dense
+            return nn.functional.linear(x, weight.to(x.dtype), self.bias)
         weight, pairs = self._kernel
         out = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, weight, self.group_size, pairs)
         out = out.reshape(*x.shape[:-1], self.out_features)
@@ -48,3 +71,24 @@ class Int4Linear(nn.Module):
 
     def _packed(self) -> Packed:
         return Packed(self.get_buffer("codes"), self.get_buffer("scales"), self.get_buffer("zeros"))
+
+
+def join_int4(layers: Sequence[Int4Linear]) -> Int4Linear | Callable[[torch.Tensor], torch.Tensor]:
+    """One layer that gives the outputs of several side by side; they keep views of its codes."""
+    first = layers[0]
+    sizes = [layer.out_features for layer in layers]
+    if any(size % _ROW_MULTIPLE for size in sizes) or first.bias is not None:
+        return lambda x: torch.cat([layer(x) for layer in layers], dim=-1)
+    joined = Int4Linear(first.in_features, sum(sizes), first.group_size, bias=False)
+    for name in ("codes", "scales", "zeros"):
+        whole = torch.cat([layer.get_buffer(name) for layer in layers])
+        joined.register_buffer(name, whole)
+        for layer, piece in zip(layers, whole.split(sizes), strict=True):
+            layer.register_buffer(name, piece)
+    rows = first.dense_rows
+    for layer in layers:
+        layer.release()
+    joined.prepare()
+    if rows is not None:
+        joined.keep_dense(rows)
+    return joined

@@ -25,7 +25,7 @@ stages:
     stage: corpus.build
     config:
       sources: [{format: text, path: TEXTS, source: texts}]
-      quality: {enabled: false}
+      value: {classifiers: []}
 """
 
 

@@ -93,3 +93,17 @@ def test_every_shipped_recipe_is_valid() -> None:
     assert recipes
     for path in recipes:
         assert load_plan(path).stages
+
+
+def test_variables_of_the_environment_are_filled_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_DATA", str(tmp_path / "data"))
+    text = RECIPE.replace("[python-docs]", "[{path: '${SOME_DATA}/a', format: jsonl, source: a}]")
+    plan = load_plan(write(tmp_path, text))
+    assert plan.stages[0].config.sources[0].path == str(tmp_path / "data" / "a")
+    monkeypatch.delenv("SOME_DATA")
+    with pytest.raises(ConfigError) as error:
+        load_plan(write(tmp_path, text))
+    assert "small.yaml:7: stages.corpus.config.sources.0.path:" in str(error.value)
+    assert "SOME_DATA is not set" in str(error.value)

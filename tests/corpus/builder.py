@@ -1,6 +1,6 @@
 """A small corpus with every kind of record in it, and a driver that builds it.
 
-``python -m tests.corpus.builder STORE SOURCE WORKERS`` prints the digest: tests kill it.
+``python -m tests.corpus.builder STORE SOURCE WORKERS PARTITIONS`` prints the digest: tests kill it.
 """
 
 import json
@@ -66,10 +66,24 @@ def config(folder: Path, **more: Any) -> BuildConfig:
     """A config that exercises every step on so little text."""
     values: dict[str, Any] = {
         "sources": [{"path": str(folder), "format": "jsonl", "source": "made"}],
-        "quality": {"min_examples": 10, "dim": 4, "buckets": 1000, "min_score": 0.02},
+        "value": {
+            "classifiers": [
+                {
+                    "name": "quality",
+                    "min_examples": 10,
+                    "dim": 4,
+                    "buckets": 1000,
+                    "positives": [{"pool": "random", "min_prose_share": 0.5}],
+                    "negatives": [
+                        {"rejected_by": ["gopher_quality", "gopher_repetition"]},
+                        {"debris": True},
+                    ],
+                }
+            ]
+        },
         "rules": {"gopher_repetition": {"enabled": False}},
         "split": {"validation_share": 0.2},
-        "language": {"min_score": 0.01},
+        "language": {"keep": {"en": 0.01}},
     }
     return BuildConfig.model_validate(values | more)
 
@@ -80,6 +94,11 @@ def build(store: Path, folder: Path, **more: Any) -> Artifact:
 
 
 if __name__ == "__main__":
+    settings = {
+        "workers": int(sys.argv[3]),
+        "dedup": {"partitions": int(sys.argv[4])},
+        "lines": {"enabled": True, "max_documents": 3},
+    }
     with connect("embedded", ClusterConfig(num_cpus=2, object_store_bytes=100 << 20)):
-        artifact = build(Path(sys.argv[1]), Path(sys.argv[2]), workers=int(sys.argv[3]))
+        artifact = build(Path(sys.argv[1]), Path(sys.argv[2]), **settings)
     print(artifact.manifest.digest)

@@ -13,7 +13,7 @@ from clusters.artifact import Artifact
 from clusters.config import StageConfig
 from clusters.execute import run_stage
 from clusters.stage import Stage, StageContext
-from contracts.documents import DOCUMENTS, REJECTED, document_uid
+from contracts.documents import REJECTED, document_uid, documents_schema
 
 
 class GivenConfig(StageConfig):
@@ -34,9 +34,13 @@ def _write(context: StageContext) -> dict[str, Any]:
     for part in range(config.parts):
         rows = [_document(row) for row in config.documents[part :: config.parts]]
         path = context.out.path(f"documents/part-{part:05d}.parquet")
-        pq.write_table(pa.Table.from_pylist(rows, schema=DOCUMENTS), path)
+        pq.write_table(pa.Table.from_pylist(rows, schema=documents_schema(["quality"])), path)
     path = context.out.path("rejected/part-00000.parquet")
-    pq.write_table(pa.Table.from_pylist(config.rejected, schema=REJECTED), path)
+    schema = REJECTED
+    for name in ("cluster", "survivor"):
+        if name not in schema.names and any(name in row for row in config.rejected):
+            schema = schema.append(pa.field(name, pa.uint64()))
+    pq.write_table(pa.Table.from_pylist(config.rejected, schema=schema), path)
     if config.ledger is not None:
         context.out.path("ledger.json").write_text(json.dumps(config.ledger))
     return {}

@@ -5,7 +5,7 @@ import pytest
 
 from corpus.errors import CorpusError
 from corpus.funnel import build_ledger, check_bad_share
-from corpus.ledger import STEPS, Ledger, QualityReport, Tally, read_ledger
+from corpus.ledger import STEPS, Ledger, Tally, read_ledger
 
 
 def _random_tally(rng: random.Random) -> tuple[Tally, dict[str, int]]:
@@ -28,7 +28,7 @@ def _random_tally(rng: random.Random) -> tuple[Tally, dict[str, int]]:
 
 def test_every_document_is_accounted_for_at_every_step(tmp_path: Path) -> None:
     tally, lost = _random_tally(random.Random())
-    ledger = build_ledger(tally, QualityReport(skipped="test"))
+    ledger = build_ledger(tally, [])
     left = sum(lost.values())
     for step in ledger.steps:
         assert step.entered.documents == left
@@ -70,4 +70,4 @@ def test_an_empty_result_is_an_error_that_says_where_it_went() -> None:
     tally.add("read", "", "web", "und", 10)
     tally.add("normalise", "empty", "web", "und", 10)
     with pytest.raises(CorpusError, match=r"normalise\.empty: 1"):
-        build_ledger(tally, QualityReport())
+        build_ledger(tally, [])

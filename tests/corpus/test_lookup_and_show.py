@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from clusters.artifact import Artifact, ArtifactError
+from clusters.config import StageConfig
 from clusters.execute import run_stage
+from clusters.stage import Stage
 from contracts.documents import document_uid
 from corpus.cli import app
-from corpus.ledger import PASSED, STEPS, Ledger, QualityReport, Tally, kept
+from corpus.ledger import PASSED, STEPS, Ledger, Tally, kept
 from corpus.stages import STAGES
 from corpus.tokenizer import TokenizerConfig
 from corpus.tokens import TokensConfig
@@ -28,9 +30,7 @@ def ledger() -> dict:
             tally.add(step, PASSED, "docs", "en", 500_000)
     tally.add("language", "other_language", "docs", "de", 250_000, count=3)
     tally.add("kept", "train", "docs", "en", 4_000_000, count=8)
-    whole = Ledger(
-        steps=tally.steps(), kept=kept(tally), quality=QualityReport(), bad_records=0, bad_share=0
-    )
+    whole = Ledger(steps=tally.steps(), kept=kept(tally), bad_records=0, bad_share=0)
     return whole.model_dump()
 
 
@@ -77,6 +77,63 @@ def test_a_rejected_record_with_its_reason(corpus: Artifact) -> None:
     assert not fate["kept"]
     assert [fate["stage"], fate["reason"], fate["score"]] == ["rules", "gopher.too_short", 3.0]
     assert "gopher.too_short" in call("why", "gone", str(corpus.directory))
+
+
+def test_by_url_with_what_was_masked_and_the_start_of_the_text(make_corpus: MakeCorpus) -> None:
+    url = "https://example.org/a?b=1"
+    corpus = make_corpus(
+        [
+            {
+                "id": "a",
+                "url": url,
+                "source": "web",
+                "text": "x" * 999,
+                "title": "A title",
+                "pii": {"email": 2, "phone": 1},
+            }
+        ],
+        [{"uid": 5, "id": "b", "url": url, "stage": "rules", "reason": "c4.curly", "score": None}],
+        ledger(),
+        parts=1,
+    )
+    kept, rejected = json.loads(call("why", url, str(corpus.directory), "--json"))
+    assert kept["masked"] == {"email": 2, "phone": 1}
+    assert (kept["title"], kept["excerpt"]) == ("A title", "x" * 300)
+    assert kept["passed"] == list(STEPS)
+    assert rejected["passed"] == list(STEPS[: STEPS.index("rules")])
+    assert "2 x email" in call("why", url, str(corpus.directory))
+
+
+def test_a_cluster_and_its_survivor(make_corpus: MakeCorpus) -> None:
+    same = {"stage": "dedup", "reason": "near_duplicate", "cluster": 10}
+    corpus = make_corpus(
+        [
+            {"id": "best", "uid": 12, "cluster": 10, "dup_count": 3, "source": "s", "text": "t"},
+            {"id": "alone", "uid": 13, "source": "s", "text": "t"},
+        ],
+        [{"uid": 10, "id": "copy", **same}, {"uid": 11, "id": "draft", **same}],
+    )
+    (best,) = json.loads(call("why", "12", str(corpus.directory), "--json"))
+    assert [member["uid"] for member in best["members"]] == [10, 11]
+    assert best["survivor"] is None
+    (copy,) = json.loads(call("why", "copy", str(corpus.directory), "--json"))
+    assert (copy["survivor"], [member["id"] for member in copy["members"]]) == (
+        12,
+        ["best", "draft"],
+    )
+    assert "best (kept)" in call("why", "copy", str(corpus.directory))
+    (alone,) = json.loads(call("why", "13", str(corpus.directory), "--json"))
+    assert alone["members"] == []
+
+
+def test_a_survivor_named_by_the_reject_itself(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus(
+        [{"id": "best", "uid": 12, "cluster": 10, "dup_count": 2, "source": "s", "text": "t"}],
+        [{"uid": 11, "id": "copy", "stage": "dedup", "reason": "near_duplicate", "survivor": 12}],
+    )
+    (copy,) = json.loads(call("why", "copy", str(corpus.directory), "--json"))
+    assert (copy["survivor"], copy["cluster"]) == (12, 10)
+    assert [member["id"] for member in copy["members"]] == ["best"]
 
 
 def test_an_id_of_two_sources_gives_both(corpus: Artifact) -> None:
@@ -128,9 +185,31 @@ def test_what_cannot_be_read_is_named(make_corpus: MakeCorpus, tmp_path: Path) -
         call("stats", str(damaged.directory))
 
 
-def test_stats_of_another_kind_is_an_error(corpus: Artifact, tmp_path: Path) -> None:
-    config = TokenizerConfig(vocab_size=300)
+def test_stats_of_a_tokenizer(corpus: Artifact, tmp_path: Path) -> None:
     stage = BY_NAME["corpus.tokenizer"]
-    other = run_stage(stage, config, {"corpus": [corpus]}, store=tmp_path)
-    with pytest.raises(ArtifactError, match="holds 'tokenizer'; stats reads 'corpus'"):
+    made = run_stage(stage, TokenizerConfig(vocab_size=300), {"corpus": [corpus]}, store=tmp_path)
+    value = json.loads(call("stats", str(made.directory), "--json"))
+    assert value["sample"]["en"]["documents"] == 3
+    assert value["languages"]["en"] == value["validation_bytes_per_token"] > 0
+    text = call("stats", str(made.directory))
+    assert "entries" in text
+    assert f"{value['languages']['en']:.2f}" in text
+
+
+def test_stats_of_a_selection(corpus: Artifact, tmp_path: Path) -> None:
+    stage = BY_NAME["corpus.select"]
+    made = run_stage(stage, stage.config(), {"corpus": [corpus]}, store=tmp_path)
+    value = json.loads(call("stats", str(made.directory), "--json"))
+    assert sum(d["train"]["documents"] + d["validation"]["documents"]
+               for d in value["domains"].values()) == 4  # fmt: skip
+    assert "Mixture" in call("stats", str(made.directory))
+
+
+def test_stats_of_another_kind_is_an_error(corpus: Artifact, tmp_path: Path) -> None:
+    stage = Stage(
+        name="corpus.none", config=StageConfig, output="other", run=lambda context: {},
+        needs_ray=False,
+    )  # fmt: skip
+    other = run_stage(stage, StageConfig(), {}, store=tmp_path)
+    with pytest.raises(ArtifactError, match="holds 'other'; stats reads corpus, selection, tok"):
         call("stats", str(other.directory))

@@ -11,23 +11,33 @@ import pytest
 
 from tests.corpus.builder import write_source
 
+SHARD_STEPS = [
+    "read", "line_hashes", "lines", "sketch", "ids", "links", "quotes", "clusters",
+    "examples", "score", "rank", "survivors", "leaked", "write",
+]  # fmt: skip
+PARTITION_STEPS = [
+    "line_counts", "identity", "bands", "join-1-large", "join-1-small", "labels",
+    "pairs", "contained", "group-1-large", "group-1-small", "groups", "families",
+    "best", "shared",
+]  # fmt: skip
 DRIVER = [
-    "corpus.build.read",
-    "corpus.build.cluster",
-    "corpus.build.train",
-    "corpus.build.score",
-    "corpus.build.select",
-    "corpus.build.write",
-    "unit.cluster.before_publish",
+    *(f"corpus.build.{step}" for step in (*SHARD_STEPS, *PARTITION_STEPS, "train")),
     "unit.train.before_publish",
-    "unit.select.after_publish",
     "artifact.before_commit",
 ]
 WORKER = [
     f"unit.{step}.{place}"
-    for step in ("read", "score", "write")
+    for step in (*SHARD_STEPS, *PARTITION_STEPS)
     for place in ("before_publish", "after_publish")
 ]
+ONE_PIECE = [
+    f"{place}.{step}{when}"
+    for step in ("clusters", "survivors")
+    for place, when in (
+        ("unit", ".before_publish"), ("unit", ".after_publish"), ("corpus.build", ""),
+    )
+]  # fmt: skip
+"""Where everything fits into one partition, these steps are one unit each."""
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +45,32 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """(source folder, digest of its corpus)."""
     root = tmp_path_factory.mktemp("kills")
     write_source(root / "source", random.Random(), each=30)
-    result = _run(root / "store", root / "source")
+    return root / "source", _digest(root / "store", root / "source", "3")
+
+
+def _digest(store: Path, source: Path, partitions: str) -> str:
+    result = _run(store, source, partitions=partitions)
     assert result.returncode == 0, result.stderr[-2000:]
-    return root / "source", result.stdout.split()[-1]
+    return result.stdout.split()[-1]
 
 
 def _run(
-    store: Path, source: Path, failpoint: str | None = None
+    store: Path, source: Path, failpoint: str | None = None, partitions: str = "3"
 ) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ)
     if failpoint:
         token = store.parent / "token"
         token.touch()
         environment["INKSTONE_FAILPOINT"] = f"{failpoint}:{token}"
-    command = [sys.executable, "-m", "tests.corpus.builder", str(store), str(source), "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.corpus.builder",
+        str(store),
+        str(source),
+        "2",
+        partitions,
+    ]
     root = Path(__file__).resolve().parents[2]
     return subprocess.run(
         command, env=environment, cwd=root, capture_output=True, text=True, timeout=300
@@ -83,6 +105,20 @@ def test_a_killed_worker_changes_nothing(undisturbed: tuple[Path, str], tmp_path
     failpoint = random.SystemRandom().choice(WORKER)
     print("killed at", failpoint)
     _killed_worker_is_survived(failpoint, *undisturbed, tmp_path / "store")
+
+
+@pytest.mark.slow
+def test_every_failpoint_of_a_build_in_one_piece(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    source = undisturbed[0]
+    digest = _digest(tmp_path / "whole", source, "1")
+    for failpoint in ONE_PIECE:
+        store = tmp_path / failpoint / "store"
+        store.parent.mkdir()
+        _run(store, source, failpoint, partitions="1")
+        assert not (store.parent / "token").exists(), f"{failpoint} was never reached"
+        assert _digest(store, source, "1") == digest
 
 
 @pytest.mark.slow

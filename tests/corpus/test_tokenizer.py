@@ -4,17 +4,19 @@ import random
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from transformers import AutoTokenizer, GenerationConfig
 
 from clusters.artifact import Artifact
 from clusters.execute import run_stage
 from contracts.conversation import chat_template
-from corpus.documents import read_texts, sample_documents
 from corpus.errors import CorpusError
+from corpus.pieces import Pattern, pieces
 from corpus.stages import STAGES
 from corpus.tokenizer import TokenizerConfig, load_backend, save_tokenizer, train_tokenizer
 
@@ -112,22 +114,99 @@ def test_the_stage_learns_from_train_documents_only(
     assert artifact.manifest.stats["validation_bytes_per_token"] > 0
 
 
-def test_the_sample_is_bounded_and_ignores_how_parts_are_cut(make_corpus: MakeCorpus) -> None:
-    rows = documents(random_texts(200))
-    one, many = make_corpus(rows, parts=1), make_corpus(rows, parts=7)
-    samples = [sample_documents(c.files("documents/"), "train", 9000, seed=4) for c in (one, many)]
-    assert samples[0] == samples[1]
-    largest = max(len(row["text"]) for row in rows)
-    assert 9000 <= samples[0].bytes < 9000 + largest
-    texts = list(read_texts(one.files("documents/"), samples[0].uids))
-    assert sum(map(len, texts)) == samples[0].bytes
-    other = sample_documents(one.files("documents/"), "train", 9000, seed=5)
-    assert other.uids != samples[0].uids
-
-
 def test_a_corpus_without_train_documents_is_an_error(
     make_corpus: MakeCorpus, tmp_path: Path
 ) -> None:
     corpus = make_corpus(documents(["only validation"], "validation"))
     with pytest.raises(CorpusError, match="no train documents"):
         run_stage(STAGE, TokenizerConfig(), {"corpus": [corpus]}, store=tmp_path / "store")
+
+
+MIXED = [
+    "The year 2023年中国的GDP是多少？ It's 12,345 元。",
+    "def f(x):\n\tif x > 10:\n        return {'a': [1, 2]}\r\n",
+    "漢字かな交じり文、カタカナー。 नमस्ते दुनिया สวัสดี 🙂🙃 e\u0301",
+]
+
+
+@pytest.mark.parametrize("pattern", ["multilingual", "gpt4", "gpt2"])
+@pytest.mark.parametrize("digits", [1, 3])
+def test_every_pattern_keeps_every_text(pattern: Pattern, digits: int) -> None:
+    backend = train_tokenizer(MIXED * 20, 500, pattern=pattern, digits=digits)
+
+    @given(text=st.text() | st.text("a1 中ー。\n\t'é\u0301न", max_size=40))
+    def exact(text: str) -> None:
+        assert backend.decode(backend.encode(text).ids, skip_special_tokens=False) == text
+
+    exact()
+    for text in MIXED:
+        assert backend.decode(backend.encode(text).ids) == text
+    longest = max(len(token) for token in backend.get_vocab() if token.isdecimal())
+    assert longest <= digits
+
+
+def test_chinese_is_never_merged_with_what_stands_beside_it() -> None:
+    from tokenizers import Regex, pre_tokenizers
+
+    split = pre_tokenizers.Split(Regex(pieces("multilingual", 1)), behavior="isolated")
+    text = "看GPT模型(很好)，是 吗it's नमस्ते カーナビ12"
+    found = [piece for piece, _ in split.pre_tokenize_str(text)]
+    assert found == [
+        "看", "GPT", "模型", "(", "很好", ")，", "是", " ", "吗", "it", "'s", " नमस्ते",
+        " ", "カーナビ", "1", "2",
+    ]  # fmt: skip
+
+
+def mixed_corpus(rng: random.Random) -> list[dict]:
+    """Much English and a little Chinese, both with words that repeat."""
+    hanzi = [chr(c) for c in range(0x4E00, 0x4E00 + 300)]
+    words = ["".join(rng.choices(hanzi, k=rng.choice([1, 2, 3]))) for _ in range(60)]
+    chinese = ["".join(rng.choices(words, k=60)) + "。" for _ in range(40)]
+    split = ["validation" if i % 10 == 0 else "train" for i in range(600)]
+    return [
+        {"id": f"e{i}", "source": "web", "lang": "en", "text": t, "split": split[i]}
+        for i, t in enumerate(random_texts(600))
+    ] + [
+        {"id": f"z{i}", "source": "web", "lang": "zh", "text": t, "split": split[i]}
+        for i, t in enumerate(chinese)
+    ]
+
+
+def test_shares_feed_a_small_language(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    corpus = make_corpus(mixed_corpus(random.Random()))
+    config = {"vocab_size": 900, "sample_bytes": 20_000, "min_frequency": 2}
+
+    def languages(**more: Any) -> tuple[dict, dict]:
+        made = run_stage(
+            STAGE,
+            TokenizerConfig.model_validate(config | more),
+            {"corpus": [corpus]},
+            store=tmp_path / "store",
+        )
+        return made.manifest.stats["languages"], made.manifest.stats["sample"]
+
+    as_is, _ = languages(smoothing=1.0)
+    fed, sample = languages(shares={"en": 1, "zh": 1})
+    assert set(as_is) == set(fed) == {"en", "zh"}
+    assert fed["zh"] > as_is["zh"]
+    assert sample["zh"]["bytes"] >= 5000
+    none, sample = languages(shares={"en": 1})
+    assert set(sample) == {"en"}
+    assert none["zh"] < as_is["zh"]
+
+
+def test_wrong_shares_are_named(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"shares\.en: 0.0 must be above 0"):
+        TokenizerConfig(shares={"en": 0})
+    corpus = make_corpus(documents(["text"]))
+    for config, message in (
+        ({"shares": {"xx": 1}}, "shares name xx"),
+        ({"by": "domain"}, "needs the input selection"),
+    ):
+        with pytest.raises(CorpusError, match=message):
+            run_stage(
+                STAGE,
+                TokenizerConfig.model_validate(config),
+                {"corpus": [corpus]},
+                store=tmp_path / "store",
+            )

@@ -4,9 +4,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from clusters.artifact import Artifact
+from clusters.artifact import Artifact, ArtifactError
 from clusters.execute import run_stage
 from contracts.documents import document_uid
 from contracts.manifest import hash_file
@@ -112,3 +113,58 @@ def test_a_corpus_without_train_documents_is_an_error(
     row = {"id": "v", "source": "docs", "text": "validation", "split": "validation"}
     with pytest.raises(CorpusError, match="no train documents"):
         tokens_of(make_corpus([row], parts=1), tokenizer, tmp_path)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_selection_decides_documents_domains_and_weights(
+    make_corpus: MakeCorpus, tmp_path: Path
+) -> None:
+    rows = [row | {"quality": random.random()} for row in documents(200)]
+    corpus = make_corpus(rows, parts=4)
+    select = BY_NAME["corpus.select"]
+    config = select.config.model_validate(
+        {
+            "thresholds": {"quality": {"min": 0.5}},
+            "mixture": {"weights": {"docs": 3, "docstrings": 1}, "max_repeats": None},
+        }
+    )
+    selection = run_stage(select, config, {"corpus": [corpus]}, store=tmp_path)
+    given = {"corpus": [corpus], "selection": [selection]}
+    tokenizer = run_stage(
+        BY_NAME["corpus.tokenizer"],
+        TokenizerConfig(vocab_size=400, by="domain"),
+        given,
+        store=tmp_path,
+    )
+    assert set(tokenizer.manifest.stats["sample"]) == {"docs", "docstrings"}
+    made = [
+        run_stage(
+            BY_NAME["corpus.tokens"],
+            TokensConfig(shards=3, workers=workers),
+            {**given, "tokenizer": [tokenizer]},
+            store=tmp_path / str(workers),
+        )
+        for workers in (1, 2)
+    ]
+    assert made[0].manifest.digest == made[1].manifest.digest
+    good = {document_uid(r["source"], r["id"]) for r in rows if np.float32(r["quality"]) >= 0.5}
+    seen = []
+    for split in ("train", "validation"):
+        store = TokenStore.open(made[0].path(f"tokens/{split}"))
+        assert store.meta.weights is not None
+        assert set(store.meta.weights) == set(store.domains)
+        if split == "train":
+            assert store.meta.weights["docs"] == 3 * store.meta.weights["docstrings"]
+        for index, shard in enumerate(store.meta.shards):
+            seen += store.documents(index, 0, shard.tokens).uids.tolist()
+    assert sorted(seen) == sorted(good)
+    left = made[0].manifest.stats["left_out_by_selection"]
+    assert left["documents"] == len(rows) - len(good)
+    other = make_corpus(documents(20), parts=1)
+    with pytest.raises(ArtifactError, match="selects from another corpus"):
+        run_stage(
+            BY_NAME["corpus.tokens"],
+            TokensConfig(),
+            {"corpus": [other], "selection": [selection], "tokenizer": [tokenizer]},
+            store=tmp_path,
+        )

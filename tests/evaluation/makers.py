@@ -118,8 +118,9 @@ def write_corpus(out: ArtifactWriter) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from contracts.documents import DOCUMENTS, REJECTED
-    from corpus.ledger import STEPS, Ledger, QualityReport, Tally, kept
+    from contracts.documents import REJECTED, documents_schema
+    from corpus.ledger import STEPS, Ledger, Tally, kept
+    from corpus.value.report import ClassifierReport
 
     rng = random.Random(9)
     tally = Tally()
@@ -141,12 +142,12 @@ def write_corpus(out: ArtifactWriter) -> None:
             {"uid": uid, "split": split, "id": f"doc/{uid}", "source": source, "text": text,
              "lang": "en", "dup_count": 1, "cluster": uid}
         )  # fmt: skip
-    quality = QualityReport(heldout_auc=0.9)
+    quality = ClassifierReport(name="quality", heldout_auc=0.9)
     ledger = Ledger(
-        steps=tally.steps(), kept=kept(tally), quality=quality, bad_records=2, bad_share=0.01
+        steps=tally.steps(), kept=kept(tally), classifiers=[quality], bad_records=2, bad_share=0.01
     )
     out.path("ledger.json").write_text(ledger.model_dump_json())
-    tables = (("documents", documents, DOCUMENTS), ("rejected", rejected, REJECTED))
+    tables = (("documents", documents, documents_schema()), ("rejected", rejected, REJECTED))
     for name, rows, schema in tables:
         table = pa.Table.from_pylist(rows, schema=schema)
         pq.write_table(table, out.path(f"{name}/part-00000.parquet"))

@@ -1,6 +1,7 @@
 import asyncio
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,30 @@ def test_greedy_equals_transformers_generate(model_dir: Path, engine: Engine, vo
             assert logprob == pytest.approx(plain[len(prompt) + i - 1, token].item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["model_dir", "bf16_dir", "int4_dir"])
-def test_company_changes_no_bit(kind: str, request: pytest.FixtureRequest) -> None:
-    engine = load_engine(request.getfixturevalue(kind), slots=4, threads=2)
-    size = load_model(request.getfixturevalue(kind)).config.vocab_size
+def with_shared_beginnings(requests: list[EngineRequest], start: tuple) -> list[EngineRequest]:
+    """Every other prompt begins like the others do."""
+    return [
+        replace(r, prompt_ids=(start + r.prompt_ids)[: len(r.prompt_ids)]) if i % 2 else r
+        for i, r in enumerate(requests)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["model_dir", "bf16_dir", "int4_dir", "int8_cache"])
+def test_company_changes_no_bit(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where prompts are cut, shared and preempted."""
+    monkeypatch.setattr("serving.load.CHUNK", 32)
+    path = request.getfixturevalue("bf16_dir" if kind == "int8_cache" else kind)
+    engine = load_engine(
+        path, slots=4, threads=2, cache_tokens=320, int8_cache=kind == "int8_cache"
+    )
+    size = load_model(path).config.vocab_size
     seed = random.randrange(1 << 30)
     rng = random.Random(seed)
     wanted = [random_request(rng, size, 256, f"r{i}") for i in range(12)]
+    start = tuple(rng.randrange(size) for _ in range(100))
+    wanted = with_shared_beginnings(wanted, start)
     options = [[rng.randrange(size) for _ in range(rng.randint(1, 30))] for _ in range(9)]
 
     async def crowd() -> tuple[list, list]:
@@ -105,14 +123,18 @@ def test_company_changes_no_bit(kind: str, request: pytest.FixtureRequest) -> No
             await asyncio.sleep(rng.random() * 0.3)
             return await collect(engine, r)
 
-        scored = asyncio.create_task(engine.score([1, 2, 3], options))
+        scored = asyncio.create_task(engine.score(start, options))
         return await asyncio.gather(*(late(r) for r in wanted)), await scored
 
     async def alone() -> tuple[list, list]:
-        return [await collect(engine, r) for r in wanted], await engine.score([1, 2, 3], options)
+        return [await collect(engine, r) for r in wanted], await engine.score(start, options)
 
     try:
         assert asyncio.run(crowd()) == asyncio.run(alone()), f"seed {seed}"
+        stats = engine.stats()
+        assert stats.preemptions > 0
+        assert stats.tokens_cached > 0
+        assert stats.blocks_used == 0
     finally:
         engine.close()
 
@@ -130,6 +152,22 @@ def test_scores_equal_a_plain_forward(model_dir: Path, engine: Engine, vocab: in
             first = max(context_size, 1)
             expected = [plain[i - 1, whole[0, i]].item() for i in range(first, whole.shape[1])]
             assert row.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_cache_in_8_bits_changes_little(model_dir: Path, engine: Engine, vocab: int) -> None:
+    small = load_engine(model_dir, slots=2, int8_cache=True)
+    rng = random.Random()
+    context = [rng.randrange(vocab) for _ in range(150)]
+    options = [[rng.randrange(vocab) for _ in range(40)] for _ in range(5)]
+
+    async def both() -> list:
+        return [await each.score(context, options) for each in (engine, small)]
+
+    plain, rounded = asyncio.run(both())
+    small.close()
+    for one, other in zip(plain, rounded, strict=True):
+        assert one.logprobs != other.logprobs
+        assert other.total == pytest.approx(one.total, rel=0.02)
 
 
 def test_score_says_what_is_greedy(model_dir: Path, engine: Engine) -> None:
@@ -203,19 +241,20 @@ def test_abort_ends_the_stream(engine: Engine) -> None:
 
 def test_a_failing_step_ends_its_requests_only(engine: Engine, monkeypatch) -> None:
     runner = engine._loop.stepper.runner
-    real = runner.prefill
+    real = runner.step
 
-    def broken(slot: int, ids: list[int]) -> torch.Tensor:
-        if ids[0] == 13:
+    def broken(decode: list, prefill: list) -> dict:
+        if any(chunk.sequence.tokens[0] == 13 for chunk in prefill):
             raise RuntimeError("no memory")
-        return real(slot, ids)
+        return real(decode, prefill)
 
-    monkeypatch.setattr(runner, "prefill", broken)
+    monkeypatch.setattr(runner, "step", broken)
 
     async def run() -> list:
+        request = EngineRequest("y", (14,), SamplingParams(max_tokens=2))
+        good = asyncio.create_task(collect(engine, request))
         bad = [c async for c in engine.submit(EngineRequest("x", (13,), SamplingParams()))]
-        good = await collect(engine, EngineRequest("y", (14,), SamplingParams(max_tokens=2)))
-        return [bad[-1], good]
+        return [bad[-1], await good]
 
     bad, good = asyncio.run(run())
     assert bad.finish_reason == FinishReason.ERROR
@@ -250,6 +289,37 @@ def test_update_weights(model_dir: Path, tmp_path: Path) -> None:
     assert [c.token_ids[0] for c in chunks] == out[0, 3:].tolist()
 
 
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_new_weights_find_nothing_of_the_old(
+    model_dir: Path, reproducible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.load.CHUNK", 32)
+    engine = load_engine(model_dir, slots=2, reproducible=reproducible)
+    model: Any = load_model(model_dir)
+    state = {k: torch.randn_like(v) * 0.1 for k, v in model.state_dict().items()}
+    prompt = [random.randrange(300) for _ in range(100)]
+    request = EngineRequest("w", tuple(prompt), SamplingParams(max_tokens=5))
+
+    async def run() -> list[int]:
+        await collect(engine, request)
+        scoring = asyncio.create_task(engine.score(prompt, [[1] * 90] * 30))
+        await asyncio.sleep(0.002)
+        await engine.update_weights(state, 1)
+        await scoring
+        before = engine.stats().tokens_cached
+        tokens, _, _ = await collect(engine, request)
+        again, _, _ = await collect(engine, request)
+        assert engine.stats().tokens_cached > before
+        assert again == tokens
+        return tokens
+
+    tokens = asyncio.run(run())
+    engine.close()
+    model.load_state_dict(state)
+    model.tie_weights()
+    assert tokens == greedy(model, prompt, 5)[0, 100:].tolist()
+
+
 def test_a_closed_engine_refuses(model_dir: Path) -> None:
     engine = load_engine(model_dir, slots=1)
     engine.close()
@@ -277,7 +347,7 @@ def test_closing_lets_everybody_go(model_dir: Path) -> None:
 
 def test_an_engine_whose_thread_dies_lets_everybody_go(model_dir: Path, monkeypatch) -> None:
     engine = load_engine(model_dir, slots=1)
-    monkeypatch.setattr(engine._loop.stepper.scheduler, "admit", lambda: 1 / 0)
+    monkeypatch.setattr(engine._loop.stepper.scheduler, "plan", lambda: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
     async def run() -> list:

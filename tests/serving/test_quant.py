@@ -18,7 +18,7 @@ from serving.directory import ModelError
 from serving.load import load_engine, load_model
 from serving.quant.config import QuantizeConfig
 from serving.quant.files import select
-from serving.quant.linear import Int4Linear
+from serving.quant.linear import Int4Linear, join_int4
 from serving.quant.rounding import Packed, dequantize, quantize, unpack
 from serving.stages import STAGES
 from tests.serving.conftest import as_checkpoint, make_model
@@ -76,6 +76,36 @@ def test_layer_equals_dequantised_multiplication(out: int, native: bool) -> None
         got = layer(x).float()
         want = x.float() @ dequantize(packed).T + layer.bias.float()
     assert (got - want).abs().max() < 0.02 * want.abs().max()
+
+
+def packed_layer(out: int, group: int = 32) -> tuple[Int4Linear, torch.Tensor]:
+    """A layer of 128 inputs and the weights its codes stand for."""
+    packed = quantize(torch.randn(out, 128), group)
+    layer = Int4Linear(128, out, group, bias=False)
+    layer.codes.copy_(packed.codes)
+    layer.scales.copy_(packed.scales)
+    layer.zeros.copy_(packed.zeros)
+    layer.prepare()
+    return layer, dequantize(packed)
+
+
+@pytest.mark.parametrize("dense_rows", [None, 3])
+@pytest.mark.parametrize("last", [48, 50])
+def test_joined_layers_give_the_outputs_side_by_side(last: int, dense_rows: int | None) -> None:
+    pairs = [packed_layer(out) for out in (16, 32, last)]
+    layers = [layer for layer, _ in pairs]
+    for layer in layers:
+        if dense_rows is not None:
+            layer.keep_dense(dense_rows)
+    joined = join_int4(layers)
+    weight = torch.cat([weight for _, weight in pairs])
+    for rows in (1, 5, 100):
+        x = torch.randn(rows, 128).bfloat16()
+        with torch.inference_mode():
+            got, want = joined(x).float(), x.float() @ weight.T
+        assert (got - want).abs().max() < 0.02 * want.abs().max()
+    for layer, weight in pairs:
+        assert torch.equal(dequantize(layer._packed()), weight)
 
 
 def test_stage_round_trip(model_dir: Path, tmp_path: Path) -> None:

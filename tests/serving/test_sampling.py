@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from contracts.engine import SamplingParams
-from serving.engine.sampling import sample
+from serving.engine.filters import adjust, keep
+from serving.engine.sampling import Draw, choose
+
+
+def sample(
+    logits: torch.Tensor, params: list[SamplingParams], steps: list[int]
+) -> tuple[list[int], list[float]]:
+    draws = [Draw(p, [], [0] * step) for p, step in zip(params, steps, strict=True)]
+    choices = choose(logits, draws)
+    return [c.token for c in choices], [c.logprob for c in choices]
 
 
 def draws(logits: torch.Tensor, count: int, **settings: float) -> list[int]:
@@ -73,3 +82,70 @@ def test_steps_and_seeds_draw_anew() -> None:
         for step in range(8)
     }
     assert len(seen) > 60
+
+
+def test_a_row_of_no_numbers_is_told_apart() -> None:
+    logits = torch.randn(4, 30)
+    logits[1, 3] = torch.nan
+    logits[2, 3] = torch.inf
+    logits[3, 3] = -torch.inf
+    choices = choose(logits, [Draw(SamplingParams(temperature=t), [], []) for t in (0, 1, 0, 1)])
+    assert [choice is None for choice in choices] == [False, True, True, False]
+
+
+def test_top_logprobs_are_the_likeliest_before_any_change() -> None:
+    logits = torch.randn(1, 50)
+    params = SamplingParams(top_logprobs=5, logit_bias=((7, 100.0),), temperature=2.0)
+    (choice,) = choose(logits, [Draw(params, [], [])])
+    plain = torch.log_softmax(logits[0], -1)
+    values, ids = plain.topk(5)
+    assert [i for i, _ in choice.top] == ids.tolist()
+    assert [v for _, v in choice.top] == pytest.approx(values.tolist(), abs=1e-5)
+    assert choice.token == 7
+    assert choice.logprob == pytest.approx(plain[7].item(), abs=1e-5)
+
+
+def slow_adjust(row: list, params: SamplingParams, prompt: list[int], output: list[int]) -> list:
+    """Token by token, as the fields say it."""
+    changed = []
+    for token, logit in enumerate(row):
+        logit += dict(params.logit_bias).get(token, 0.0)
+        if token in prompt or token in output:
+            penalty = params.repetition_penalty
+            logit = logit / penalty if logit > 0 else logit * penalty
+        if token in output:
+            logit -= params.presence_penalty
+        changed.append(logit - output.count(token) * params.frequency_penalty)
+    return changed
+
+
+def test_bias_and_penalties_equal_the_slow_reference() -> None:
+    rng = random.Random()
+    for _ in range(30):
+        prompt = [rng.randrange(40) for _ in range(rng.randint(1, 20))]
+        output = [rng.randrange(40) for _ in range(rng.randint(0, 30))]
+        params = SamplingParams(
+            repetition_penalty=rng.uniform(0.5, 2),
+            presence_penalty=rng.uniform(-2, 2),
+            frequency_penalty=rng.uniform(-2, 2),
+            logit_bias=tuple((t, rng.uniform(-5, 5)) for t in rng.sample(range(40), 3)),
+        )
+        row = torch.randn(40)
+        want = slow_adjust(row.tolist(), params, prompt, output)
+        adjust(row, params, prompt, output)
+        assert row.tolist() == pytest.approx(want, abs=1e-4)
+
+
+def test_min_p_keeps_what_is_likely_enough() -> None:
+    row = torch.tensor([0.5, 0.26, 0.14, 0.1]).log()
+    keep(row, SamplingParams(min_p=0.27))
+    assert (row > -torch.inf).tolist() == [True, True, True, False]
+
+
+def test_a_guide_allows_nothing_else() -> None:
+    allowed = torch.zeros(20, dtype=torch.bool)
+    allowed[[3, 11]] = True
+    params = [SamplingParams(temperature=1.0, seed=s) for s in range(60)]
+    draws = [Draw(p, [], [], allowed) for p in params]
+    seen = {c.token for c in choose(torch.randn(1, 20).expand(60, -1), draws)}
+    assert seen == {3, 11}

@@ -23,7 +23,7 @@ def mixed(inputs: Inputs) -> Artifact:
         {"from_sample": 20, "weights": {"docstrings": 1}},
     ]
     store = inputs.tokens.directory.parent.parent
-    return run_pretrain(inputs, store, workers=1, mixture=mixture, skip_samples=[[7, 4]])
+    return run_pretrain(inputs, store, workers=1, data={"mixture": mixture}, skip_samples=[[7, 4]])
 
 
 def test_a_step_is_traced_to_its_documents(inputs: Inputs, mixed: Artifact):
@@ -62,5 +62,5 @@ def test_what_cannot_be_traced_says_so(mixed: Artifact, inputs: Inputs, tmp_path
 
 def test_a_mixture_of_unknown_domains_stops_before_anything_starts(inputs: Inputs, tmp_path: Path):
     mixture = [{"from_sample": 0, "weights": {"novels": 1}}]
-    with pytest.raises(ConfigError, match=r"mixture: .*no domain 'novels'; there are: docs"):
-        run_pretrain(inputs, tmp_path, workers=1, mixture=mixture)
+    with pytest.raises(ConfigError, match=r"data.mixture: .*no domain 'novels'; there are: docs"):
+        run_pretrain(inputs, tmp_path, workers=1, data={"mixture": mixture})

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from corpus.token_store import Sample, Sampler, TokenStore
-from corpus.token_store.mixture import Schedule
+from corpus.token_store import Sample, Sampler, Schedule, TokenStore
 from trainer.data.rows import Row
 from trainer.losses.cross_entropy import IGNORE
 
@@ -27,10 +26,10 @@ class TokenRows:
             train: store whose sample order ``(seed, sequence_length)`` is trained on.
             validation: store that the validation loss is taken on; None for no such loss.
             validation_rows: rows per domain of ``validation``, spread evenly over it.
-            schedule: weights of the domains; by default in proportion to their size.
+            schedule: (first sample, weight per domain); by default the store's own weights.
 
         Raises:
-            ValueError: the schedule does not fit the store.
+            ValueError: the schedule names a domain that the store has not.
         """
         self.row_length = sequence_length
         self._sampler = Sampler(train, sequence_length, seed, schedule)

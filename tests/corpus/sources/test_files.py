@@ -127,3 +127,40 @@ def test_missing_and_empty_paths_name_the_key(tmp_path: Path) -> None:
         plan_shards(_config(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match=r"^sources\.0\.path: no jsonl"):
         external_inputs(_config(tmp_path))
+
+
+def test_small_files_share_units_that_follow_from_bytes_alone(tmp_path: Path) -> None:
+    for i in range(30):
+        (tmp_path / f"{i:02d}.txt").write_text("word " * (i + 1))
+    config = _config(tmp_path, "text", group_bytes="400")
+    shards = plan_shards(config)
+    assert 3 < len(shards) < 30
+    assert all(shard.bytes <= 400 or len(shard.files) == 1 for shard in shards)
+    names = [file.name for shard in shards for file in shard.files]
+    assert names == sorted(p.name for p in tmp_path.iterdir())
+
+
+def test_encodings_of_text_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Grüße".encode("utf-16"))
+    (tmp_path / "b.txt").write_bytes(("Le café est bon. " * 9).encode("latin-1"))
+    (tmp_path / "c.txt").write_bytes(b"")
+    first, second, third = _read(_config(tmp_path, "text"))
+    assert getattr(first, "text", "") == "Grüße"
+    assert isinstance(second, BadRecord)
+    assert second.reason.startswith("not_utf8: byte 6; it looks like")
+    assert getattr(third, "text", None) == ""
+    named = _read(_config(tmp_path, "text", encoding="latin-1"))[1]
+    assert getattr(named, "text", "").startswith("Le café")
+
+
+def test_a_huge_text_file_is_not_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x" * 1000)
+    (only,) = _read(_config(tmp_path, "text", max_record_bytes="999"))
+    assert isinstance(only, BadRecord)
+    assert only.reason.startswith("too_long")
+
+
+def test_a_wat_file_is_refused_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "x.warc.wat.gz").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"^sources\.0\.path: x\.warc\.wat\.gz is a WAT file"):
+        plan_shards(_config(tmp_path / "x.warc.wat.gz", "warc"))

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -216,9 +217,16 @@ def test_wrong_key(url: str) -> None:
         ({"messages": [{"role": "user", "content": "word " * 500}]}, "context"),
         ({"messages": [*HELLO, {"role": "system", "content": "x"}]}, "system"),
         ({"n": 0}, "n"),
-        ({"top_logprobs": 3, "logprobs": True}, "top_logprobs: not supported"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty: not supported.*0"),
-        ({"presence_penalty": -1}, "presence_penalty: not supported"),
+        ({"top_logprobs": 3}, "top_logprobs needs logprobs"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
+        ({"logit_bias": {"100000": 1}}, "logit_bias.*outside the vocabulary"),
+        ({"logit_bias": {"word": 1}}, "logit_bias"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"extra_body": {"min_p": 2}}, "min_p"),
+        ({"extra_body": {"structured_outputs": {}}}, "exactly one of json, regex and choice"),
+        ({"extra_body": {"structured_outputs": {"regex": "(a"}}}, "guide: no usable regex"),
+        ({"extra_body": {"structured_outputs": {"json": {"type": 7}}}}, "no usable json_schema"),
         ({"messages": [{"role": "user", "content": [IMAGE]}]}, r"messages\.0.*'image_url'"),
         ({"messages": [{"role": "user", "content": ["x"]}]}, "content part"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "text part"),
@@ -255,6 +263,83 @@ def test_penalties_of_nothing_are_taken(client: OpenAI) -> None:
         extra_body={"frequency_penalty": 0.0, "presence_penalty": 0, "top_logprobs": 0},
     )
     assert reply.choices
+
+
+def test_top_logprobs(client: OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="tiny", messages=HELLO, max_tokens=5, temperature=0, logprobs=True, top_logprobs=3
+    )
+    for entry in reply.choices[0].logprobs.content:
+        assert len(entry.top_logprobs) == 3
+        assert entry.top_logprobs[0].token == entry.token
+        assert entry.top_logprobs[0].logprob == entry.logprob
+        assert entry.top_logprobs[0].logprob >= entry.top_logprobs[1].logprob
+    plain = client.completions.create(model="tiny", prompt="fox", max_tokens=4, logprobs=5)
+    assert all(1 <= len(top) <= 5 for top in plain.choices[0].logprobs.top_logprobs)
+
+
+def test_bias_and_penalties_change_the_answer(client: OpenAI, tokenizer: ChatTokenizer) -> None:
+    (fox,) = {tokenizer.encode("x")[0]}
+
+    def ask(**changes: object) -> list[int]:
+        reply = client.chat.completions.create(
+            model="tiny",
+            messages=HELLO,
+            max_tokens=12,
+            temperature=0,
+            **{"extra_body": {"return_token_ids": True}, **changes},
+        )
+        return reply.choices[0].token_ids
+
+    assert ask(logit_bias={str(fox): 100}) == [fox] * 12
+    once = ask(logit_bias={str(fox): 100}, frequency_penalty=2, presence_penalty=2)
+    assert once[0] == fox
+    banned = ask(logit_bias={str(ask()[0]): -100})
+    assert banned[0] != ask()[0]
+    strict = {"return_token_ids": True, "repetition_penalty": 10.0, "min_p": 0.1}
+    assert len(set(ask(extra_body=strict))) > 6
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"enum": ["ox", "fox"]}, "legs": {"enum": [2, 4, 8]}},
+    "required": ["name", "legs"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_guided_answers(client: OpenAI, stream: bool) -> None:
+    def ask(**how: object) -> str:
+        asked = dict(model="tiny", messages=HELLO, max_tokens=100, temperature=1, stream=stream)
+        reply = client.chat.completions.create(**asked, **how)
+        if not stream:
+            return reply.choices[0].message.content
+        return "".join(chunk.choices[0].delta.content or "" for chunk in reply)
+
+    named = {"name": "animal", "schema": SCHEMA, "strict": True}
+    animal = json.loads(ask(response_format={"type": "json_schema", "json_schema": named}))
+    assert animal["name"] in ("ox", "fox")
+    assert animal["legs"] in (2, 4, 8)
+    choice = {"structured_outputs": {"choice": ["river bank", "日本"]}}
+    assert ask(extra_body=choice) in ("river bank", "日本")
+    assert re.fullmatch(
+        r"[0-9]{3}-[a-c]+!",
+        ask(extra_body={"structured_outputs": {"regex": r"[0-9]{3}-[a-c]{1,9}!"}}),
+    )
+    assert ask(response_format={"type": "text"}) is not None
+
+
+def test_an_engine_without_guides_says_so(
+    serve: Callable[..., OpenAI], tokenizer: ChatTokenizer
+) -> None:
+    client = serve(scripted(tokenizer, "fox"))
+    with pytest.raises(openai.BadRequestError, match="no guide"):
+        client.chat.completions.create(
+            model="tiny", messages=HELLO, response_format={"type": "json_object"}
+        )
+    with pytest.raises(openai.BadRequestError, match="no top_logprobs"):
+        client.completions.create(model="tiny", prompt="fox", logprobs=2)
 
 
 def test_messages_as_clients_send_them(client: OpenAI, tokenizer: ChatTokenizer) -> None:

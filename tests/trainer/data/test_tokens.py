@@ -4,11 +4,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from clusters.config import ConfigError
 from contracts.unigram import count_tokens, unigram_log_probs
-from corpus.token_store import TokenStore
+from corpus.token_store import Sampler, TokenStore
 from tests.trainer.inputs import Inputs
+from trainer.config import PretrainConfig
 from trainer.data.tokens import TokenRows, document_row, unigram_loss
 from trainer.losses.cross_entropy import IGNORE
+from trainer.pretrain import check_mixture
 
 
 @pytest.fixture
@@ -62,3 +65,25 @@ def test_unigram_loss_is_that_of_counting(stores):
     wanted = -sum(math.log(counts[label] / total) for label in labels) / len(labels)
     log_probs = unigram_log_probs(count_tokens(train.root))
     assert unigram_loss(log_probs, rows) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_a_mixture_that_changes_in_mid_run_is_trained_on(stores):
+    train, _ = stores
+    schedule = [(0, {"docs": 1}), (3, {"docs": 1, "docstrings": 2})]
+    rows = TokenRows(train, None, sequence_length=32, seed=5, validation_rows=3, schedule=schedule)
+    sampler = Sampler(train, 32, 5, schedule)
+    domains = [sampler.locate(k).domain for k in range(9)]
+    assert Counter(domains[:3]) == {"docs": 3}
+    assert Counter(domains[3:]) == {"docs": 2, "docstrings": 4}
+    for k in range(9):
+        assert rows.row(k).inputs.tolist() == sampler.sample(k).tokens[:-1].tolist()
+
+
+def test_the_mixture_of_the_config_is_the_schedule(stores):
+    segments = [{"from_sample": 0, "weights": {"docs": 2}}, {"from_sample": 9, "weights": {"x": 1}}]
+    config = PretrainConfig.model_validate({"data": {"mixture": segments}})
+    assert config.data.schedule == [(0, {"docs": 2}), (9, {"x": 1})]
+    assert PretrainConfig().data.schedule is None
+    with pytest.raises(ConfigError, match=r"data\.mixture: .*segment from 9: no domain 'x'"):
+        check_mixture(stores[0].root, config)
+    check_mixture(stores[0].root, PretrainConfig(sequence_length=32))

@@ -1,0 +1,1 @@
+"""Expectations from other projects' unit tests, put to our rules of the same definition."""

@@ -1,0 +1,44 @@
+"""A random Llama of 197M parameters as a model directory, and the same in 4 bits."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+SIZES: dict[str, Any] = dict(
+    vocab_size=16384,
+    hidden_size=1024,
+    intermediate_size=2816,
+    num_hidden_layers=16,
+    num_attention_heads=16,
+    num_key_value_heads=4,
+    max_position_embeddings=2048,
+    tie_word_embeddings=True,
+)
+SMALL: dict[str, Any] = dict(
+    hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4
+)
+
+
+def make_model(path: Path, small: bool = False) -> Path:
+    """Write the model in bf16; only its shape matters here."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(**{**SIZES, **(SMALL if small else {})})
+    LlamaForCausalLM(config).bfloat16().save_pretrained(path)
+    return path
+
+
+def make_int4(source: Path, path: Path, group_size: Literal[32, 64, 128] = 64) -> Path:
+    """Write the same model with packed weights."""
+    from serving.directory import weight_files
+    from serving.quant.config import QuantizeConfig
+    from serving.quant.files import quantize_file, select, side_files
+
+    path.mkdir()
+    chosen = select(source, QuantizeConfig(group_size=group_size))
+    for file in weight_files(source):
+        quantize_file(file, path / f"int4-{file.name}", chosen, group_size, None)
+    for name, content in side_files(source, chosen, group_size):
+        (path / name).write_bytes(content)
+    return path

@@ -1,0 +1,1 @@
+"""Finds documents that hold items of evaluation sets, by n-gram overlap."""

@@ -1,0 +1,5 @@
+"""One spelling for text."""
+
+from corpus.normalise.text import normalise
+
+__all__ = ["normalise"]

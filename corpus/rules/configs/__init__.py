@@ -1,0 +1,1 @@
+"""Thresholds of each family of rules, with where they were published."""

@@ -1,0 +1,1 @@
+"""Personal data, unsafe domains and word lists: what is masked, counted or rejected."""

@@ -1,0 +1,183 @@
+"""The attention function that transformers' models call: over the paged cache.
+
+A model's layers hand over queries, keys and values of one row of tokens; the batch that is
+being computed says which tokens belong together and where their past lies.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from serving.engine.batch import Batch, Bucket, Segment, causal_mask
+from serving.engine.cache import Gathered, Int8Cache, PagedCache, decode, encode
+from serving.engine.int8 import int8_attention
+
+ATTENTION = "inkstone_paged"
+
+
+class _Active(threading.local):
+    """What this thread's forward runs over; several engines may live in one process."""
+
+    batch: Batch | None = None
+    cache: PagedCache | Int8Cache | None = None
+
+
+_active = _Active()
+
+
+@contextmanager
+def attending(batch: Batch, cache: PagedCache | Int8Cache) -> Iterator[None]:
+    """Models that run inside the block attend over this batch and cache."""
+    _active.batch, _active.cache = batch, cache
+    try:
+        yield
+    finally:
+        _active.batch = _active.cache = None
+
+
+def paged_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention in the form transformers calls it.
+
+    Args:
+        module: the attention layer; its ``layer_idx`` says which part of the cache is its.
+        query: (1, heads, rows, head_dim).
+        key: (1, kv_heads, rows, head_dim); ``value`` likewise.
+        value: see ``key``.
+        attention_mask: ignored; the batch says who sees whom.
+        scaling: factor of the scores; by default 1 / sqrt(head_dim).
+
+    Returns:
+        (1, rows, heads, head_dim), and None for the weights.
+    """
+    layer: int = module.layer_idx  # type: ignore[assignment]
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    queries, keys, values = (x[0].transpose(0, 1) for x in (query, key, value))
+    return attend(layer, queries, keys, values, scale)[None], None
+
+
+AttentionInterface.register(ATTENTION, paged_attention)
+
+
+def attend(
+    layer: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Store a layer's keys and values, and attend over the active batch.
+
+    Args:
+        layer: which layer.
+        queries: (rows, heads, head_dim).
+        keys: (rows, kv_heads, head_dim); ``values`` likewise.
+        values: see ``keys``.
+        scale: factor of the scores.
+
+    Returns:
+        (rows, heads, head_dim).
+    """
+    batch, cache = _active.batch, _active.cache
+    assert batch is not None
+    assert cache is not None
+    cache.write(layer, batch.writes, keys, values)
+    parts = []
+    for bucket in batch.buckets:
+        rows = slice(bucket.first, bucket.first + bucket.count)
+        parts.append(_decode(queries[rows], cache.gather(layer, bucket.places), bucket, scale))
+    for segment in batch.segments:
+        rows = slice(segment.first, segment.first + segment.count)
+        fresh = torch.stack((keys[rows], values[rows]), dim=1)
+        seen = _seen(cache, layer, segment, fresh)
+        parts.append(_prefill(queries[rows], seen, segment, scale))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _seen(
+    cache: PagedCache | Int8Cache, layer: int, segment: Segment, fresh: torch.Tensor
+) -> Gathered:
+    """Keys and values that a segment looks at."""
+    if isinstance(cache, PagedCache) and not segment.past:
+        return Gathered(fresh)
+    if not segment.apart:
+        return cache.gather(layer, segment.places)
+    if isinstance(cache, Int8Cache):
+        # Scored tokens lose to rounding what generated ones lose.
+        fresh = decode(*encode(fresh)).to(fresh.dtype)
+    past = cache.gather(layer, segment.places)
+    return Gathered(torch.cat((plain(past, fresh.dtype), fresh)))
+
+
+def plain(gathered: Gathered, dtype: torch.dtype) -> torch.Tensor:
+    """Keys and values as numbers, (places, 2, kv_heads, head_dim)."""
+    if gathered.scales is None or gathered.zeros is None:
+        return gathered.values
+    return decode(gathered.values, gathered.scales, gathered.zeros).to(dtype)
+
+
+def _decode(queries: torch.Tensor, seen: Gathered, bucket: Bucket, scale: float) -> torch.Tensor:
+    """One query per row over its own places; shapes (rows, heads, head_dim)."""
+    rows, heads, size = queries.shape
+    kv_heads = seen.values.shape[2]
+    # Query heads that share a key head stand as rows of one small product.
+    folded = queries.reshape(rows, kv_heads, heads // kv_heads, size)
+    keys, values = seen.values.unflatten(0, (rows, -1)).permute(2, 0, 3, 1, 4)
+    if seen.scales is None or seen.zeros is None:
+        out = functional.scaled_dot_product_attention(
+            folded, keys, values, attn_mask=bucket.mask, scale=scale
+        )
+    else:
+        scales = seen.scales.unflatten(0, (rows, -1)).permute(2, 0, 3, 1)
+        zeros = seen.zeros.unflatten(0, (rows, -1)).permute(2, 0, 3, 1)
+        out = int8_attention(folded, keys, values, scales, zeros, bucket.mask, scale)
+    return out.reshape(rows, heads, size)
+
+
+def _prefill(queries: torch.Tensor, seen: Gathered, segment: Segment, scale: float) -> torch.Tensor:
+    """Many queries of one sequence; shapes (rows, heads, head_dim)."""
+    mask = segment.mask
+    query = queries.transpose(0, 1)[None]
+    keys, values = seen.values.permute(1, 2, 0, 3).unsqueeze(1)
+    if seen.scales is None or seen.zeros is None:
+        out = functional.scaled_dot_product_attention(
+            query,
+            keys,
+            values,
+            attn_mask=mask,
+            is_causal=mask is None and segment.count > 1,
+            scale=scale,
+            enable_gqa=query.shape[1] != keys.shape[1],
+        )
+        return out[0].transpose(0, 1)
+    if mask is None:
+        mask = causal_mask(segment.count, segment.past, query.device)
+    return _prefill_int8(query, keys, values, seen, mask, scale)
+
+
+def _prefill_int8(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    seen: Gathered,
+    mask: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    assert seen.scales is not None
+    assert seen.zeros is not None
+    _, heads, rows, size = query.shape
+    kv_heads = keys.shape[1]
+    folded = query.reshape(1, kv_heads, heads // kv_heads * rows, size)
+    scales, zeros = (x.permute(1, 2, 0).unsqueeze(1) for x in (seen.scales, seen.zeros))
+    bias = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device)
+    bias = bias.masked_fill_(~mask, -torch.inf).repeat(heads // kv_heads, 1)
+    out = int8_attention(folded, keys, values, scales, zeros, bias, scale)
+    return out.reshape(heads, rows, size).transpose(0, 1)

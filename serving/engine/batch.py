@@ -1,0 +1,180 @@
+"""One forward as tensors: which tokens, at which positions, over which cache places."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from serving.engine.cache import PAD_READ, PAD_WRITE
+from serving.engine.plan import Chunk
+from serving.engine.scoring import Pack
+
+_STEP = 64
+"""Places a decode bucket is a multiple of, up to ``_FINE``; longer ones grow by a quarter."""
+_FINE = 512
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Decode rows of like length: rows ``first`` to ``first + count``."""
+
+    first: int
+    count: int
+    places: torch.Tensor
+    """(count * span,): cache places of each row's tokens, padded."""
+    mask: torch.Tensor
+    """(count, 1, 1, span), 0 where a row may look and -inf where not."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows ``first`` to ``first + count``: neighbouring tokens of one sequence."""
+
+    first: int
+    count: int
+    places: torch.Tensor
+    """Cache places of the sequence: those before its rows and, where they are written, theirs."""
+    past: int
+    """Places before the rows."""
+    mask: torch.Tensor | None = None
+    """(count, past + count): True where a row may look; None is causal without a past."""
+    apart: bool = False
+    """The rows' own keys and values stay out of the cache: continuations that are scored."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that one forward needs."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    """Both (1, rows)."""
+    writes: torch.Tensor
+    """(rows,): where each row's keys and values go."""
+    buckets: list[Bucket]
+    segments: list[Segment]
+    order: list[Chunk]
+    """Chunks in row order, padding left out."""
+    last_rows: list[int]
+    """Last row of each chunk in ``order``."""
+
+
+def causal_mask(count: int, past: int, device: torch.device) -> torch.Tensor:
+    """True where each of ``count`` rows behind ``past`` places may look, (count, past + count)."""
+    return torch.ones(count, past + count, dtype=torch.bool, device=device).tril_(past)
+
+
+def span_for(length: int) -> int:
+    """Places that a decode row of this length is padded to; it depends on nothing else."""
+    if length <= _FINE:
+        return -(-length // _STEP) * _STEP
+    step = 1 << max(6, (length - 1).bit_length() - 3)
+    return -(-length // step) * step
+
+
+class BatchBuilder:
+    """Turns chunks into batches."""
+
+    def __init__(self, block_size: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._block_size = block_size
+        self._dtype = dtype
+        self._device = device
+
+    def build(
+        self,
+        decode: Sequence[Chunk],
+        prefill: Sequence[Chunk],
+        width: int = 0,
+        pack: Pack | None = None,
+        context: Sequence[int] = (),
+    ) -> Batch:
+        """The batch of some chunks.
+
+        Args:
+            decode: chunks of one token each.
+            prefill: chunks of prompts.
+            width: decode rows to pad to.
+            pack: continuations to compute behind them, apart from the cache.
+            context: cache blocks of what the continuations continue.
+        """
+        rows = sorted(decode, key=lambda chunk: span_for(chunk.start + 1))
+        padding = max(0, width - len(rows)) if rows else 0
+        ids, positions, writes = [], [], []
+        for chunk in rows:
+            ids.append(chunk.sequence.tokens[chunk.start])
+            positions.append(chunk.start)
+            writes.append(self._place(chunk))
+        ids += [0] * padding
+        positions += [0] * padding
+        writes += [PAD_WRITE] * padding
+        segments = []
+        last_rows = list(range(len(rows)))
+        for chunk in prefill:
+            end = chunk.start + chunk.count
+            places = self.places(chunk.sequence.table.blocks, end)
+            segments.append(self._segment(chunk, len(ids), places))
+            ids += chunk.sequence.tokens[chunk.start : end]
+            positions += range(chunk.start, end)
+            writes += places[chunk.start :].tolist()
+            last_rows.append(len(ids) - 1)
+        if pack is not None and pack.ids():
+            past = self._to(self.places(context, pack.context_length))
+            mask = pack.mask(self._device)
+            rows_of = len(pack.ids())
+            segments.append(Segment(len(ids), rows_of, past, len(past), mask, apart=True))
+            ids += pack.ids()
+            positions += pack.positions()
+            writes += [PAD_WRITE] * rows_of
+        return Batch(
+            ids=torch.tensor([ids], device=self._device),
+            positions=torch.tensor([positions], device=self._device),
+            writes=torch.tensor(writes, device=self._device),
+            buckets=self._buckets(rows, padding),
+            segments=segments,
+            order=[*rows, *prefill],
+            last_rows=last_rows,
+        )
+
+    def places(self, blocks: Sequence[int], count: int) -> np.ndarray:
+        """Cache places of a sequence's first ``count`` tokens."""
+        size = self._block_size
+        starts = np.asarray(blocks[: -(-count // size)], dtype=np.int64) * size
+        return (starts[:, None] + np.arange(size)).reshape(-1)[:count]
+
+    def _segment(self, chunk: Chunk, first: int, places: np.ndarray) -> Segment:
+        past = chunk.start
+        mask = causal_mask(chunk.count, past, self._device) if past else None
+        return Segment(first, chunk.count, self._to(places), past, mask)
+
+    def _place(self, chunk: Chunk) -> int:
+        block, offset = divmod(chunk.start, self._block_size)
+        return chunk.sequence.table.blocks[block] * self._block_size + offset
+
+    def _buckets(self, rows: list[Chunk], padding: int) -> list[Bucket]:
+        lengths = [chunk.start + 1 for chunk in rows]
+        buckets = []
+        first = 0
+        while first < len(rows):
+            span = span_for(lengths[first])
+            count = sum(1 for length in lengths[first:] if span_for(length) == span)
+            buckets.append(self._bucket(rows[first : first + count], first, span))
+            first += count
+        if padding:
+            buckets.append(self._bucket([], first, _STEP, padding))
+        return buckets
+
+    def _bucket(self, rows: list[Chunk], first: int, span: int, padding: int = 0) -> Bucket:
+        count = len(rows) + padding
+        places = np.full((count, span), PAD_READ, dtype=np.int64)
+        lengths = np.ones(count, dtype=np.int64)
+        for row, chunk in enumerate(rows):
+            lengths[row] = chunk.start + 1
+            places[row, : lengths[row]] = self.places(chunk.sequence.table.blocks, chunk.start + 1)
+        mask = torch.zeros(count, 1, 1, span, dtype=self._dtype)
+        hidden = torch.from_numpy(np.arange(span) >= lengths[:, None])
+        mask.masked_fill_(hidden[:, None, None], -torch.inf)
+        return Bucket(first, count, self._to(places.reshape(-1)), mask.to(self._device))
+
+    def _to(self, places: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(places).to(self._device)

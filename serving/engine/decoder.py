@@ -1,0 +1,60 @@
+"""The part of a transformers model between token ids and last hidden states."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from serving.engine.lean import LeanLayer, rotary
+
+_PLAIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+"""Families whose decoder is embedding, layers and a norm, with nothing in between."""
+
+
+class Decoder:
+    """A model's own forward, for families of any make."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._body: Any = model.base_model
+        config: Any = model.config
+        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._divide: float = getattr(config, "logits_scaling", None) or 1.0
+        self._times: float = getattr(config, "logit_scale", None) or 1.0
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Hidden states after the last norm, shape (1, tokens, hidden)."""
+        return self._body(input_ids=ids, position_ids=positions, use_cache=False)[0]
+
+    def scaled(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits as the family scales them (Granite, Cohere) or caps them (Gemma 2)."""
+        if self._divide != 1.0 or self._times != 1.0:
+            logits = logits * (self._times / self._divide)
+        return logits if self._cap is None else torch.tanh(logits / self._cap) * self._cap
+
+
+class LeanDecoder(Decoder):
+    """The decoder's loop over lean layers, without its wrappers."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(model)
+        self._layers = [LeanLayer(layer) for layer in self._body.layers]
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Hidden states after the last norm, shape (1, tokens, hidden)."""
+        body = self._body
+        hidden = body.embed_tokens(ids)
+        angles = rotary(*body.rotary_emb(hidden, positions))
+        hidden = hidden[0]
+        for layer in self._layers:
+            hidden = layer(hidden, *angles)
+        return body.norm(hidden)[None]
+
+
+def known_family(model: PreTrainedModel) -> bool:
+    """Whether the family is one whose layers this engine has been made for."""
+    return model.config.model_type in _PLAIN
+
+
+def decoder_of(model: PreTrainedModel) -> Decoder:
+    """The cheapest way to run this model's decoder."""
+    return LeanDecoder(model) if known_family(model) else Decoder(model)

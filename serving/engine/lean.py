@@ -1,0 +1,94 @@
+"""Llama's layers with fewer, larger operations.
+
+A small batch spends more time between operations than in them. Here queries, keys and values
+come from one product, gate and up projections from another, and nothing else is computed than
+the model's own modules would. The modules' weights become views of the joined ones, so that
+weights updated in place are seen here.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from serving.engine.attention import attend
+from serving.quant.linear import Int4Linear, join_int4
+
+
+class LeanLayer:
+    """One decoder layer of the Llama, Mistral, Qwen2 or Qwen3 family."""
+
+    def __init__(self, layer: Any) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self._index: int = attention.layer_idx
+        self._size: int = attention.head_dim
+        self._scale: float = attention.scaling
+        self._norms = (_Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm))
+        self._head_norms = (
+            (_Norm(attention.q_norm), _Norm(attention.k_norm))
+            if hasattr(attention, "q_norm")
+            else None
+        )
+        self._heads = attention.q_proj.out_features // self._size
+        self._kv_heads = attention.k_proj.out_features // self._size
+        self._qkv = _join([attention.q_proj, attention.k_proj, attention.v_proj])
+        self._out = attention.o_proj
+        self._gate_up = _join([mlp.gate_proj, mlp.up_proj])
+        self._down = mlp.down_proj
+        self._activate = mlp.act_fn
+
+    def __call__(self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """Hidden states of shape (rows, hidden); see ``rotary`` for the angles."""
+        heads = self._heads + self._kv_heads
+        mixed = self._qkv(self._norms[0](hidden)).view(len(hidden), -1, self._size)
+        turned, values = mixed[:, :heads], mixed[:, heads:]
+        if self._head_norms is not None:
+            query, key = turned[:, : self._heads], turned[:, self._heads :]
+            turned = torch.cat((self._head_norms[0](query), self._head_norms[1](key)), dim=1)
+        turned = turned * cos + turned.roll(self._size // 2, -1) * sin
+        query, key = turned[:, : self._heads], turned[:, self._heads :]
+        seen = attend(self._index, query, key, values, self._scale)
+        hidden = hidden + self._out(seen.reshape(len(hidden), -1))
+        gate, up = self._gate_up(self._norms[1](hidden)).chunk(2, dim=-1)
+        return hidden + self._down(self._activate(gate) * up)
+
+
+def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Angles of shape (1, rows, head_dim) for ``x * cos + x.roll(half) * sin``, (rows, 1, ...).
+
+    The rotation takes the second half with a minus sign in front; here the sine carries it.
+    """
+    half = sin.shape[-1] // 2
+    signed = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
+    return cos[0, :, None], signed[0, :, None]
+
+
+class _Norm:
+    """Root mean square norm of a module, in one operation."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self._module.weight
+        return functional.rms_norm(x, weight.shape, weight, self._module.variance_epsilon)
+
+
+def _join(layers: list[Any]) -> Any:
+    """One layer that gives the outputs of several side by side."""
+    if all(isinstance(layer, Int4Linear) for layer in layers):
+        return join_int4(layers)
+    if not all(type(layer) is nn.Linear for layer in layers):
+        return lambda x: torch.cat([layer(x) for layer in layers], dim=-1)
+    first = layers[0]
+    joined = nn.Linear(first.in_features, 1, bias=first.bias is not None, device="meta")
+    for name in ("weight", "bias"):
+        parts = [getattr(layer, name) for layer in layers]
+        if parts[0] is None:
+            continue
+        whole = torch.cat([part.data for part in parts])
+        setattr(joined, name, nn.Parameter(whole, requires_grad=False))
+        for part, piece in zip(parts, whole.split([len(p) for p in parts]), strict=True):
+            part.data = piece
+    return joined
