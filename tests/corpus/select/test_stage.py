@@ -22,7 +22,7 @@ SELECT = next(stage for stage in STAGES if stage.name == "corpus.select")
 Make = Callable[..., Artifact]
 CONFIG: dict[str, Any] = {
     "thresholds": {"quality": {"min": 0.4, "sources": {"b": {"min": 0.2}}}},
-    "budget": {"bytes": 8000, "by": "quality"},
+    "budget": {"bytes": 4000, "by": "quality"},
 }
 
 
@@ -81,11 +81,11 @@ def test_what_passes_and_fits_is_selected(make_corpus: Make, tmp_path: Path) -> 
     total, expected = 0, set()
     for row in train:
         total += len(row["text"])
-        if total > 8000:
+        if total > 4000:
             break
         expected.add(row["uid"])
     assert {u for u in found if documents[u]["split"] == "train"} >= expected
-    assert total > 8000, "the budget was never reached"
+    assert total > 4000, "the budget was never reached"
     assert {u for u in found if documents[u]["split"] == "train"} == expected
     assert all(documents[uid]["source"] == domain for uid, domain in found.items())
     summary = Selection.open(one).summary
