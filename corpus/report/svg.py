@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 _ROW = 26
-_LABEL = 172
-_VALUE = 96
+_LABEL = 196
+_VALUE = 124
 _WIDTH = 460
 
 
@@ -49,4 +49,4 @@ def _svg(inner: str, height: int) -> str:
 
 def _short(name: str) -> str:
     """The end of a long name: rules of one family differ there."""
-    return name if len(name) <= 26 else "\u2026" + name[-25:]
+    return name if len(name) <= 25 else "\u2026" + name[-24:]
