@@ -1,5 +1,6 @@
 """Ray shell: runs a step's pending work units on the cluster, streaming as they finish."""
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -117,4 +118,12 @@ def _run_unit(name: str, shared: tuple[Units, Work, dict[str, Any]]) -> str:
 
 
 def _do(unit: Unit, name: str, work: Work, arguments: dict[str, Any]) -> None:
-    work(unit, name.split("/", 1)[1], **arguments)
+    try:
+        work(unit, name.split("/", 1)[1], **arguments)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StageError(
+            f"the disk is full: {error.strerror or error} while working on {name}; free some "
+            "space in the store and run the same command again: what is done is kept"
+        ) from error
