@@ -5,7 +5,6 @@ or on partitions of a shuffle; nothing in the driver grows with the number of do
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,6 @@ from corpus.steps import (
 from corpus.steps.shell import Shell
 from corpus.unit_map import workers_of
 from corpus.workspace import Workspace
-
-_LIVE_CHECK_RECORDS = 1000
 
 
 def build(context: StageContext) -> dict[str, Any]:
@@ -102,7 +99,7 @@ class _Build:
         total = sum(sizes.values())
         before = total - sum(sizes[name] for name in pending)
         live = LiveLedger(self.context.log_dir, total, before)
-        stats = self.shell.each_shard("read", _read_unit, arguments, partial(self._live, live))
+        stats = self.shell.each_shard("read", _read_unit, arguments, live.add)
         tally = merged(stats)
         check_bad_share(tally, self.config.max_bad_share)
         if tally.amount("decontaminate", "").documents == 0:
@@ -111,13 +108,6 @@ class _Build:
                 "corpus would be empty; look at the sources, or loosen language and rules"
             )
         return stats
-
-    def _live(self, live: LiveLedger, stats: dict[str, Any]) -> str:
-        """The live ledger line; stops early where bad input is plainly too much."""
-        line = live.add(stats)
-        if live.tally.amount("read").documents >= _LIVE_CHECK_RECORDS:
-            check_bad_share(live.tally, self.config.max_bad_share)
-        return line
 
     def _samples(self) -> Samples:
         samples = Samples(self.context.seed)

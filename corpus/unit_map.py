@@ -81,10 +81,10 @@ def _stream(
     task = ray.remote(num_cpus=_CPUS_PER_UNIT, max_retries=_RETRIES)(_run_unit)
     shared = ray.put((units, work, arguments))
     waiting = iter(pending)
-    running: list[Any] = []
+    running: dict[Any, str] = {}
     try:
         for name in waiting:
-            running.append(task.remote(name, shared))
+            running[task.remote(name, shared)] = name
             if len(running) >= limit:
                 yield _next(running)
         while running:
@@ -94,18 +94,25 @@ def _stream(
             ray.cancel(left, force=False)
 
 
-def _next(running: list[Any]) -> str:
+def _next(running: dict[Any, str]) -> str:
     """Name of a unit that has ended, taken out of ``running``."""
     import ray
 
-    (ended, *_), rest = ray.wait(running, num_returns=1)
-    running[:] = rest
+    (ended, *_), _ = ray.wait(list(running), num_returns=1)
+    name = running.pop(ended)
     try:
-        return ray.get(ended)
+        ray.get(ended)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, StageError):  # its message alone, without the task's traces
             raise error.cause from None
         raise
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        raise StageError(
+            f"the worker died {_RETRIES + 1} times on {name}: one of its records may crash a "
+            "library, or memory was short; take its file out of the sources, or give the stage "
+            "fewer workers"
+        ) from error
+    return name
 
 
 def _run_unit(name: str, shared: tuple[Units, Work, dict[str, Any]]) -> str:

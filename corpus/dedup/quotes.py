@@ -35,7 +35,8 @@ def send_holders(place: Place, sketches: Sketches, max_owners: int) -> None:
     """
     found = place.read(LABELS)
     nodes, repeated = place.load("links", "node"), place.load("links", "repeated")
-    clusters = translate(found["node"], found["cluster"], nodes)
+    # A record whose id came twice is alone, whatever became of the first of that id.
+    clusters = np.where(repeated, nodes, translate(found["node"], found["cluster"], nodes))
     marked = found[found["is_seen"] != 0]
     seen = translate(marked["node"], marked["seen"], nodes)
     place.save("cluster", clusters)

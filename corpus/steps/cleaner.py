@@ -165,16 +165,16 @@ class Cleaner:
         masked, pii = self._safety.mask(text.text)
         shares = self._safety.columns(masked, text.language)
         return {
-            "id": record.id,
-            "url": record.url,
+            "id": storable(record.id),
+            "url": storable(record.url),
             "source": record.source,
             "text": masked,
             "bytes": len(masked.encode()),
             "lang": text.language,
             "lang_score": np.float32(language_score),
-            "title": record.title or page.title,
-            "date": record.date or page.date,
-            "licence": record.licence or page.licence,
+            "title": storable(record.title or page.title),
+            "date": storable(record.date or page.date),
+            "licence": storable(record.licence or page.licence),
             "pii": sorted(pii.items()),
             "prose": prose_share(masked) if self._wants_prose else None,
             **{name: _measured(share) for name, share in shares.items()},
@@ -188,6 +188,11 @@ class Contaminated(Exception):
         super().__init__(rejected.detail)
         self.rejected = rejected
         self.hits = hits
+
+
+def storable(text: str | None) -> str | None:
+    """Text that Parquet takes: bad input may carry unpaired surrogates."""
+    return text and text.encode("utf-8", "replace").decode()
 
 
 def _measured(value: float) -> float | None:

@@ -4,6 +4,7 @@ Everything is a shuffle over a :class:`~corpus.exchange.Flow`: in one process wh
 partition holds all, else in work units. The result is the same.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def _split(flow: Flow, sketches: Sketches, config: BuildConfig, seed: int) -> di
     flow.each(PARTITIONS, "contained", quotes.link_contained, max_share=split.max_containment)
     step = run_rounds(flow, "group", "contained")
     counted = flow.each(PARTITIONS, "groups", families.send_groups, joined=step)
-    most = split.validation_share / 2 * sum(stats["bytes"] for stats in counted)
+    # Without held-out documents no group is too large for them.
+    held = split.validation_share / 2 * sum(stats["bytes"] for stats in counted)
+    most = held or math.inf
     found = flow.each(PARTITIONS, "families", families.measure_families, most_bytes=most)
     large = [group for stats in found for group in stats["large"]]
     share = split.validation_share

@@ -65,9 +65,10 @@ def _shard(candidates: Path, clusters: Path) -> _Shard:
     names = pq.read_schema(candidates).names
     prose = next(name for name in _PROSE_COLUMNS if name in names)
     table = pq.read_table(candidates, columns=["uid", "source", "lang", prose])
-    decided = pq.read_table(clusters, columns=["cluster", "split"])
+    decided = pq.read_table(clusters, columns=["cluster", "split", "duplicate_id"])
     uids = table["uid"].to_numpy()
-    rows = np.flatnonzero(decided["cluster"].to_numpy() == uids)
+    leads = decided["cluster"].to_numpy() == uids
+    rows = np.flatnonzero(leads & ~decided["duplicate_id"].to_numpy())
     return _Shard(
         rows,
         order_of(uids[rows]),

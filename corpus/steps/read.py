@@ -13,7 +13,7 @@ from corpus.report.samples import SAMPLES_NAME, Samples, write_samples
 from corpus.schemas import NEGATIVES, candidates_schema
 from corpus.sources.plan import read_shard
 from corpus.sources.record import BadRecord, Record, Shard
-from corpus.steps.cleaner import Cleaner, Contaminated, Rejected
+from corpus.steps.cleaner import Cleaner, Contaminated, Rejected, storable
 from corpus.tables import TableWriter
 from corpus.workspace import CANDIDATES_NAME
 
@@ -95,15 +95,15 @@ class _Reader:
         self.tally.add(step, PASSED, source, language, size)
 
     def _reject(self, uid: int, record: Record | BadRecord, why: Rejected) -> None:
-        url = record.url if isinstance(record, Record) else None
+        url = storable(record.url) if isinstance(record, Record) else None
         self.tally.add(why.step, why.reason, record.source, why.language, why.size)
         self.rejected.add(
             {
                 "uid": uid,
-                "id": _clean(record.id),
+                "id": storable(record.id),
                 "url": url,
                 "stage": why.step,
-                "reason": _clean(why.detail or why.reason),
+                "reason": storable(why.detail or why.reason),
                 "score": why.score,
             }
         )
@@ -128,8 +128,3 @@ class _Reader:
                     "text": why.text[: value.max_chars],
                 }
             )
-
-
-def _clean(text: str) -> str:
-    """Text that Parquet takes: bad input may carry unpaired surrogates."""
-    return text.encode("utf-8", "replace").decode()

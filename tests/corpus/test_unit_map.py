@@ -1,6 +1,8 @@
 """Units over Ray tasks: what goes wrong in a worker is told in one line."""
 
 import io
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,16 @@ def test_a_full_disk_says_so_and_what_is_done_is_kept(tmp_path: Path) -> None:
     assert units.pending(["step/a", "step/b"]) == ["step/b"]
     run(set())
     assert units.pending(["step/a", "step/b", "step/c"]) == []
+
+
+def _die(unit: Unit, name: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_unit_that_always_kills_its_worker_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="the worker died 6 times on step/bad"):
+        map_units(
+            Units(tmp_path / "work"), "corpus.test.step", ["bad"], _die, {},
+            workers=1, progress=Progress(io.StringIO()),
+        )  # fmt: skip

@@ -121,3 +121,22 @@ def test_every_reject_has_a_sample_and_a_count(tmp_path: Path) -> None:
     assert (sample.step, sample.text) == ("rules", "Too short to be read.")
     rejected = [row for row in found.stats["tally"] if row[0] == "rules" and row[1]]
     assert [(row[1], row[4]) for row in rejected] == [(sample.reason, 1)]
+
+
+def test_unpaired_surrogates_in_any_field_are_survived(tmp_path: Path) -> None:
+    odd = "a\ud800b"
+    records = [
+        {"id": odd, "text": text(), "url": f"http://a/{odd}", "title": odd, "date": odd},
+        {"id": "short", "text": "Too short.", "url": f"http://b/{odd}"},
+    ]
+    found = shard(
+        tmp_path,
+        records,
+        sources=[
+            {"path": str(tmp_path / "records.jsonl"), "format": "jsonl", "source": "made",
+             "title_field": "title", "date_field": "date"}
+        ],
+    )  # fmt: skip
+    (row,) = found.kept.values()
+    assert (row["id"], row["url"], row["title"]) == ("a?b", "http://a/a?b", "a?b")
+    assert found.rejected["short"]["url"] == "http://b/a?b"

@@ -136,7 +136,8 @@ def _shard(folder: Path, rng: random.Random, count: int) -> tuple[Path, Path, Pa
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(rows), folder / "candidates.parquet")
     splits = [("validation" if rng.random() < 0.2 else "train") for _ in kinds]
-    clusters = pa.table({"cluster": rows["uid"], "split": splits})
+    repeated = pa.array([False] * len(splits))
+    clusters = pa.table({"cluster": rows["uid"], "split": splits, "duplicate_id": repeated})
     pq.write_table(clusters, folder / "clusters.parquet")
     negatives = [
         {"uid": rng.getrandbits(64), "rule": rule, "source": "s", "lang": "en", "text": f"{rule} x"}
