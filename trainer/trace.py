@@ -148,13 +148,15 @@ def _documents(
 
 def _rows(corpus: Artifact, uids: list[int]) -> dict[int, dict[str, Any]]:
     """What the corpus says of documents: their rows without the text, by uid."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    wanted = pc.field("uid").isin(pa.array(uids, pa.uint64()))  # as a list they would be int64
     found: dict[int, dict[str, Any]] = {}
     for path in corpus.files("documents/"):
         columns = [name for name in pq.read_schema(path).names if name != "text"]
-        table = pq.read_table(path, columns=columns, filters=pc.field("uid").isin(uids))
+        table = pq.read_table(path, columns=columns, filters=wanted)
         found.update({row["uid"]: row for row in table.to_pylist()})
     return found
 

@@ -79,8 +79,13 @@ def make_inputs(store: Path, seed: int = 3) -> Inputs:
     tokenizer = _make(store, "tokenizer", make_tokenizer)
 
     def make_tokens(context: StageContext) -> dict[str, Any]:
-        write_store(context.out.path("tokens/train/store.json").parent, tokenizer, seed, 400)
-        write_store(context.out.path("tokens/validation/store.json").parent, tokenizer, 99, 60)
+        for split, first, count in (("train", seed, 400), ("validation", 99, 60)):
+            root = context.out.path(f"tokens/{split}/store.json").parent
+            texts = {
+                domain: list(enumerate(sentences(first + len(domain), count)))
+                for domain in ("docs", "docstrings")
+            }
+            write_store(root, tokenizer, texts)
         return {}
 
     def make_conversations(context: StageContext) -> dict[str, Any]:
@@ -96,7 +101,10 @@ def make_inputs(store: Path, seed: int = 3) -> Inputs:
     return Inputs(tokenizer, tokens, _make(store, "conversations", make_conversations))
 
 
-def write_store(root: Path, tokenizer: Artifact, seed: int, documents: int) -> None:
+def write_store(
+    root: Path, tokenizer: Artifact, documents: dict[str, list[tuple[int, str]]]
+) -> None:
+    """A token store of ``documents``: (uid, text) by domain."""
     from corpus.token_store import TokenStoreWriter
     from corpus.tokenizer import end_of_text_id, load_backend
 
@@ -108,9 +116,9 @@ def write_store(root: Path, tokenizer: Artifact, seed: int, documents: int) -> N
         vocab_size=backend.get_vocab_size(),
         eos_id=end_of_text_id(backend),
     ) as writer:
-        for domain in ("docs", "docstrings"):
+        for domain, texts in documents.items():
             writer.start_shard(domain)
-            for uid, text in enumerate(sentences(seed + len(domain), documents)):
+            for uid, text in texts:
                 writer.add(uid, backend.encode(text).ids)
 
 

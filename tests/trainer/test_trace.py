@@ -9,8 +9,12 @@ from typer.testing import CliRunner
 
 from clusters.artifact import Artifact
 from clusters.config import ConfigError
+from clusters.execute import run_stage
+from clusters.stage import Input, Stage, StageContext
+from contracts.documents import document_uid
 from corpus.token_store import TokenStore
-from tests.trainer.inputs import Inputs, run_pretrain
+from tests.corpus.conftest import GIVEN, GivenConfig
+from tests.trainer.inputs import Inputs, NoConfig, run_pretrain, sentences, write_store
 from trainer.cli import app
 from trainer.trace import trace
 
@@ -40,6 +44,53 @@ def test_a_step_is_traced_to_its_documents(inputs: Inputs, mixed: Artifact):
 def test_the_mixture_changes_at_its_sample(mixed: Artifact):
     domains = [{d.domain for d in trace(mixed.directory, step).documents} for step in range(1, 9)]
     assert domains == [{"docs"}] * 3 + [{"docs", "docstrings"}] + [{"docstrings"}] * 4
+
+
+@pytest.fixture(scope="module")
+def from_corpus(inputs: Inputs) -> tuple[list[dict], Artifact]:
+    """Documents of a corpus, and a run on them; half their uids do not fit int64."""
+    documents = [
+        {"id": f"d/{i}", "source": "docs", "text": text, "url": f"https://example.org/{i}"}
+        for i, text in enumerate(sentences(8, 60))
+    ]
+    for document in documents:
+        document["uid"] = document_uid(document["source"], document["id"])
+    assert max(document["uid"] for document in documents) >= 2**63
+
+    def make_tokens(context: StageContext) -> dict:
+        root = context.out.path("tokens/train/store.json").parent
+        texts = [(document["uid"], document["text"]) for document in documents]
+        write_store(root, inputs.tokenizer, {"docs": texts})
+        return {}
+
+    store = inputs.tokens.directory.parent.parent
+    config = GivenConfig(documents=documents, rejected=[], ledger=None, parts=3)
+    given = {"corpus": [run_stage(GIVEN, config, store=store)]}
+    stage = Stage(
+        name="trainer.test-corpus-tokens",
+        config=NoConfig,
+        output="tokens",
+        run=make_tokens,
+        inputs={"corpus": Input(("corpus",))},
+    )
+    tokens = run_stage(stage, NoConfig(), given, store=store)
+    return documents, run_pretrain(
+        Inputs(inputs.tokenizer, tokens, inputs.conversations), store, workers=1
+    )
+
+
+def test_the_corpus_is_asked_about_the_documents(from_corpus: tuple[list[dict], Artifact]):
+    documents, made = from_corpus
+    urls = {document["uid"]: document["url"] for document in documents}
+    found = trace(made.directory, 2)
+    assert found.proved
+    assert found.corpus is not None
+    assert found.corpus["stage"] == GIVEN.name
+    assert found.documents
+    for document in found.documents:
+        assert document.about is not None
+        assert document.about["url"] == urls[document.uid]
+        assert "text" not in document.about
 
 
 def test_the_verb(mixed: Artifact):
