@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trainer.checkpoint import CheckpointError, CheckpointStore, Policy, writer
+from trainer.checkpoint import store as store_module
 from trainer.config import OptimiserConfig
 from trainer.cursor import Cursor
 from trainer.parallel.plain import PlainStepper
@@ -90,8 +91,35 @@ def test_a_damaged_newest_falls_back_and_says_so(saved: CheckpointStore, damage:
 def test_never_a_silent_restart(saved: CheckpointStore):
     for path in saved.root.glob("step-*/*.safetensors"):
         path.write_text("?")
-    with pytest.raises(CheckpointError, match="none of 2 checkpoints is whole"):
-        saved.resume(stepper(), lambda text: None)
+    there = sorted(saved.root.rglob("*"))
+    for _ in range(2):  # the same command again must not start over either
+        with pytest.raises(CheckpointError, match="none of 2 checkpoints is whole"):
+            CheckpointStore(saved.root, prefix="test").resume(stepper(), lambda text: None)
+        assert sorted(saved.root.rglob("*")) == there
+
+
+def test_storage_that_fails_for_a_while_costs_no_checkpoint(
+    saved: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*args: object) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    there = sorted(saved.root.rglob("*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "problem_of", broken)
+        with pytest.raises(CheckpointError, match=r"step-00000030\.json: cannot be read: .Errno 5"):
+            saved.resume(stepper(), print)
+        assert sorted(saved.root.rglob("*")) == there
+    record, _ = saved.resume(stepper(), print)
+    assert record.step == 30
+
+
+def test_another_model_costs_no_checkpoint(saved: CheckpointStore):
+    saved.records()[0].write_text("not json")
+    there = sorted(saved.root.rglob("*"))
+    with pytest.raises(CheckpointError, match="saved from another model"):
+        saved.resume(stepper(width=2), lambda text: None)
+    assert sorted(saved.root.rglob("*")) == there
 
 
 def test_an_unfinished_save_is_ignored_and_swept(saved: CheckpointStore):

@@ -31,7 +31,7 @@ from trainer.cursor import Cursor
 from trainer.parallel.fragments import Fragment, shapes_digest
 from trainer.parallel.stepper import Stepper
 
-_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, OSError)
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -123,21 +123,20 @@ class CheckpointStore:
             Its record and the metrics lines up to it; None where none was ever published.
 
         Raises:
-            CheckpointError: there are records, but none fits its files; or the newest
-                whole one is of another model.
+            CheckpointError: there are records, but none fits its files; or one cannot be
+                read for now; or the newest whole one is of another model. Nothing is
+                removed then.
         """
         paths: list[Path] = stepper.share(self.records())
-        for path in paths:
+        for index, path in enumerate(paths):
             record, problem = self._check(path, stepper)
             if record is not None and not problem:
-                return self._load(record, stepper)
+                return self._load(record, stepper, passed_over=paths[:index])
             say(f"{path}: {problem}; falling back to the checkpoint before it")
-            if stepper.rank == 0:
-                path.unlink(missing_ok=True)
         if paths:
             raise CheckpointError(
-                f"{self.root}: none of {len(paths)} checkpoints is whole; remove this folder "
-                "to train from the start"
+                f"{self.root}: none of {len(paths)} checkpoints is whole; all are left as they "
+                "are; remove this folder to train from the start"
             )
         if stepper.rank == 0:
             self._sweep()
@@ -179,18 +178,29 @@ class CheckpointStore:
             failpoint(f"{self._prefix}.after_save")
 
     def _check(self, path: Path, stepper: Stepper) -> tuple[CheckpointRecord | None, str]:
-        """The record, and what is wrong with it on any rank: the files are shared out."""
-        problem, record = "", None
+        """The record, and what is wrong with it on any rank: the files are shared out.
+
+        Raises:
+            CheckpointError: a rank cannot read it; that may pass, so it is no damage.
+        """
+        problem, blocked, record = "", "", None
         try:
             record = read_record(path)
             problem = problem_of(self.root, record, stepper.rank, stepper.world_size)
-        except _DAMAGED as error:
+        except (*_DAMAGED, FileNotFoundError) as error:
             problem = f"unreadable record: {error}"
-        (bad,) = stepper.total([float(bool(problem))])
+        except OSError as error:
+            blocked = f"{error}"
+        bad, unread = stepper.total([float(bool(problem)), float(bool(blocked))])
+        if unread:
+            raise CheckpointError(
+                f"{path}: cannot be read: {blocked or 'see the other ranks'}; nothing was "
+                f"removed: mend the storage below {self.root}; the same command goes on"
+            )
         return record, problem or ("a shard is not what was saved" if bad else "")
 
     def _load(
-        self, record: CheckpointRecord, stepper: Stepper
+        self, record: CheckpointRecord, stepper: Stepper, passed_over: list[Path]
     ) -> tuple[CheckpointRecord, list[str]]:
         where = record_path(self.root, record.step)
         if record.model != shapes_digest(stepper.shapes()):
@@ -203,6 +213,8 @@ class CheckpointStore:
         self.world_sizes = list(record.world_sizes)
         self._note_world_size(record.step, stepper.world_size)
         if stepper.rank == 0:
+            for path in passed_over:  # only now that an older one stands in for them
+                path.unlink(missing_ok=True)
             self._sweep()
         lines = (directory / METRICS_NAME).read_text(encoding="utf-8").splitlines(keepends=True)
         stepper.share(None)  # nobody prunes before everybody has read
@@ -216,13 +228,15 @@ class CheckpointStore:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove folders that no record names."""
+        """Remove folders that no record names; nothing while a record cannot be read."""
         named = set()
         for path in self.records():
             try:
                 named.add(read_record(path).directory)
             except _DAMAGED:
                 path.unlink(missing_ok=True)  # it could never be resumed from
+            except OSError:
+                return
         for directory in self.root.glob("step-*.*"):
             if directory.is_dir() and directory.name not in named:
                 shutil.rmtree(directory, ignore_errors=True)
