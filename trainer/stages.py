@@ -28,7 +28,7 @@ STAGES = [
         config=PretrainConfig,
         output="checkpoint",
         run=pretrain.run,
-        version=3,
+        version=4,
         inputs={"tokens": Input(("tokens",)), "tokenizer": Input(("tokenizer",))},
         requires=_requires,
     ),
@@ -37,7 +37,7 @@ STAGES = [
         config=SftConfig,
         output="checkpoint",
         run=sft.run,
-        version=3,
+        version=4,
         inputs={
             "base": Input(("checkpoint",)),
             "conversations": Input(("questions", "conversations"), many=True),

@@ -32,6 +32,7 @@ class TokenRows:
             ValueError: the schedule names a domain that the store has not.
         """
         self.row_length = sequence_length
+        self._train = train
         self._sampler = Sampler(train, sequence_length, seed, schedule)
         self._validation = validation
         self._validation_rows = validation_rows
@@ -39,7 +40,8 @@ class TokenRows:
     def row(self, k: int) -> Row:
         """Sample ``k`` of the store's order."""
         sample = self.sample(k)
-        return document_row(sample.tokens, sample.cu_seqlens)
+        place = sample.location
+        return document_row(sample.tokens, self._borders(self._train, place.shard, place.start))
 
     def sample(self, k: int) -> Sample:
         """Sample ``k`` as the store knows it: place, documents and tokens."""
@@ -70,8 +72,11 @@ class TokenRows:
     def _window_row(self, shard: int, start: int) -> Row:
         assert self._validation is not None
         tokens = self._validation.window(shard, start, self.row_length + 1)
-        documents = self._validation.documents(shard, start, self.row_length)
-        return document_row(tokens, documents.cu_seqlens)
+        return document_row(tokens, self._borders(self._validation, shard, start))
+
+    def _borders(self, store: TokenStore, shard: int, start: int) -> np.ndarray:
+        """Document borders among a row's inputs and the one token after them."""
+        return store.documents(shard, start, self.row_length + 1).cu_seqlens
 
 
 def document_row(tokens: np.ndarray, cu_seqlens: np.ndarray) -> Row:
@@ -82,12 +87,15 @@ def document_row(tokens: np.ndarray, cu_seqlens: np.ndarray) -> Row:
 
     Args:
         tokens: (length + 1,) token ids.
-        cu_seqlens: (documents + 1,) boundaries among the first ``length`` tokens.
+        cu_seqlens: (documents + 1,) boundaries among all of them, from 0 to length + 1. That
+            a document ends with the last input can be told only with the token after it.
     """
     tokens = tokens.astype(np.int64)
     labels = tokens[1:].copy()
-    labels[cu_seqlens[1:-1] - 1] = IGNORE
-    lengths = np.diff(cu_seqlens)
+    inner = cu_seqlens[1:-1]
+    labels[inner - 1] = IGNORE
+    length = len(labels)
+    lengths = np.diff(np.concatenate([[0], inner[inner < length], [length]]))
     segments = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
     return Row(inputs=tokens[:-1], labels=labels, segments=segments)
 

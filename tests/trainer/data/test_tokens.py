@@ -22,10 +22,35 @@ def stores(inputs: Inputs) -> tuple[TokenStore, TokenStore]:
 
 def test_a_window_predicts_inside_documents_only():
     tokens = np.arange(10, 19, dtype=np.uint16)
-    row = document_row(tokens, np.array([0, 3, 7, 8], np.int32))
+    row = document_row(tokens, np.array([0, 3, 7, 9], np.int32))
     assert row.inputs.tolist() == list(range(10, 18))
     assert row.labels.tolist() == [11, 12, IGNORE, 14, 15, 16, IGNORE, 18]
     assert row.segments.tolist() == [0, 0, 0, 1, 1, 1, 1, 2]
+
+
+def test_a_document_that_ends_with_the_row_does_not_predict_the_next():
+    tokens = np.arange(10, 19, dtype=np.uint16)
+    row = document_row(tokens, np.array([0, 3, 8, 9], np.int32))
+    assert row.labels.tolist() == [11, 12, IGNORE, 14, 15, 16, 17, IGNORE]
+    assert row.segments.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+    whole = document_row(tokens, np.array([0, 8, 9], np.int32))
+    assert whole.labels.tolist() == [*range(11, 18), IGNORE]
+    assert whole.segments.tolist() == [0] * 8
+
+
+def test_no_row_of_a_store_predicts_past_the_end_of_text(stores):
+    """Every row of both splits, some of which end on a document's last token."""
+    train, validation = stores
+    rows = TokenRows(train, validation, sequence_length=8, seed=5, validation_rows=10**6)
+    found = [rows.row(k) for k in range(Sampler(train, 8, 5).windows_per_epoch())]
+    held = [row for part in rows.validation().values() for row in part]
+    for part in (found, held):
+        on_the_end = 0
+        for row in part:
+            ended = row.inputs == train.meta.eos_id
+            assert ((row.labels == IGNORE) == ended).all()
+            on_the_end += int(ended[-1])
+        assert on_the_end
 
 
 def test_training_rows_are_the_stores_samples(stores):
