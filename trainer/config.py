@@ -117,6 +117,22 @@ class ParallelConfig(StageConfig):
             )
         return self
 
+    def problem_of_sharing(self, heads: int, heads_key: str, length: int, length_key: str) -> str:
+        """Why ``sequence_parallel`` workers cannot share the model's heads and rows, or nothing.
+
+        Args:
+            heads: attention heads; ``heads_key`` is what the message calls them.
+            length: tokens of a row; ``length_key`` is what the message calls it.
+        """
+        for count, key in ((heads, heads_key), (length, length_key)):
+            if count % self.sequence_parallel:
+                return (
+                    f"parallel.sequence_parallel: {self.sequence_parallel} does not divide {key} "
+                    f"{count}; take a number that divides both {heads_key} {heads} and "
+                    f"{length_key} {length}, or change them"
+                )
+        return ""
+
 
 class CheckpointConfig(StageConfig):
     """How the state for a resume is saved, and which of it is kept."""
@@ -222,6 +238,11 @@ class PretrainConfig(TrainConfig):
                 f"sequence_length: {self.sequence_length} is more than model.max_positions "
                 f"{self.model.max_positions}"
             )
+        problem = self.parallel.problem_of_sharing(
+            self.model.num_heads, "model.num_heads", self.sequence_length, "sequence_length"
+        )
+        if problem:
+            raise ValueError(problem)
         return self
 
 

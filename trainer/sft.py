@@ -151,7 +151,7 @@ def _too_bad(found: Any, allowed: float) -> str:
 
 
 def check_base(base: Path, config: SftConfig) -> None:
-    """Refuse a base that rows do not fit or that has no chat template.
+    """Refuse a base that rows or workers do not fit or that has no chat template.
 
     Raises:
         ConfigError: says which key or file and what to do.
@@ -164,5 +164,12 @@ def check_base(base: Path, config: SftConfig) -> None:
         raise ConfigError(
             f"row_length: {config.row_length} is more than the base's {longest} positions"
         )
+    heads = model.get("num_attention_heads")
+    if heads is not None:
+        problem = config.parallel.problem_of_sharing(
+            heads, "the base's attention heads", config.row_length, "row_length"
+        )
+        if problem:
+            raise ConfigError(problem)
     if not load_tokenizer(base).chat_template:
         raise ConfigError(f"input base: {base}: its tokenizer has no chat template")

@@ -13,7 +13,7 @@ from clusters.execute import run_stage
 from clusters.stage import Stage, StageContext
 from tests.trainer.inputs import TINY_MODEL, Inputs, run_pretrain, run_sft
 from trainer.config import PretrainConfig, SftConfig
-from trainer.sft import TooManyBadConversations
+from trainer.sft import TooManyBadConversations, check_base
 from trainer.workers import TrainingFailed
 
 
@@ -189,6 +189,24 @@ def test_rows_longer_than_the_model_are_refused(base: Artifact, inputs: Inputs, 
         run_sft(base, inputs.conversations, tmp_path, workers=1, row_length=512)
 
 
+@pytest.mark.parametrize(
+    ("shared_by", "row_length", "message"),
+    [
+        (3, 255, "3 does not divide the base's attention heads 2"),
+        (2, 255, "2 does not divide row_length 255"),
+    ],
+)
+def test_tuning_whose_rows_cannot_be_shared_is_refused(
+    base: Artifact, shared_by: int, row_length: int, message: str
+):
+    parallel = {"workers": shared_by, "sequence_parallel": shared_by}
+    config = SftConfig.model_validate({"row_length": row_length, "parallel": parallel})
+    with pytest.raises(ConfigError, match=rf"parallel\.sequence_parallel: {message}"):
+        check_base(base.path("model"), config)
+    alone = SftConfig.model_validate({"row_length": row_length, "parallel": {"workers": 1}})
+    check_base(base.path("model"), alone)
+
+
 def test_rows_longer_than_every_shard_are_refused(inputs: Inputs, tmp_path: Path):
     model = {**TINY_MODEL, "max_positions": 1 << 20}
     with pytest.raises(ConfigError, match=r"no shard holds the 1000001 tokens .* shorten the rows"):
@@ -202,6 +220,14 @@ def test_rows_longer_than_every_shard_are_refused(inputs: Inputs, tmp_path: Path
         ({"batch": 1}, "cannot feed parallel.workers"),
         ({"model": {"num_heads": 7}}, "heads do not cut hidden_size"),
         ({"model": {"num_kv_heads": 2}}, "does not divide num_heads"),
+        (
+            {"parallel": {"workers": 2, "sequence_parallel": 2}},
+            r"sequence_parallel: 2 does not divide model\.num_heads 5; take a number",
+        ),
+        (
+            {"parallel": {"workers": 5, "sequence_parallel": 5}},
+            "sequence_parallel: 5 does not divide sequence_length 512; take a number",
+        ),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(config: dict, message: str):
