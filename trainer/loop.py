@@ -40,7 +40,8 @@ class LoopPlan:
     skipped: Ranges = ()
     """Samples that are left out from the start."""
     may_overflow: bool = False
-    """fp16: a gradient that overflows is part of finding the loss scale, no bad step."""
+    """fp16: a gradient that overflows is part of finding the loss scale, no bad step while
+    the scale can be lowered."""
     bad_folder: Path | None = None
     """Where the batch of a bad step is written; None writes none."""
 
@@ -153,7 +154,7 @@ class _Training:
             return
         lr = self.plan.lr(self.cursor.step)
         result = self.stepper.step(lr)
-        if result.skipped and self.plan.may_overflow:
+        if result.skipped and self.plan.may_overflow and result.loss_scale > 1.0:
             self.log.say(f"step {after.step}: the gradient overflowed, the loss scale is halved")
         else:
             problem = self.watch.problem(measured.loss, result.grad_norm)

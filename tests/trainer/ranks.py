@@ -72,6 +72,8 @@ class Run:
     precision: str = "fp32"
     options: dict[str, Any] = field(default_factory=dict)
     few_rows: bool = False
+    poisoned: bool = False
+    """No gradient is a number, though the loss is."""
 
     @property
     def config(self) -> PretrainConfig:
@@ -111,6 +113,8 @@ def run_here(run: Run) -> Result:
     """The loop in this process: plain, or as one of the ranks that are set up."""
     config = run.config
     model = new_model(SHAPE, VOCABULARY, NoTokenizer(), run.seed, DTYPES[config.precision])
+    if run.poisoned:
+        model.model.norm.weight.register_hook(lambda gradient: gradient * float("nan"))
     stepper = make_stepper(config, model)
     plan = LoopPlan(
         total_steps=run.steps,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.trainer.ranks import SHAPE, VOCABULARY, NoTokenizer, Rows, Run, run_here
+from tests.trainer.ranks import SHAPE, VOCABULARY, NoTokenizer, Rows, Run, run_here, run_ranks
 from trainer.config import OptimiserConfig
 from trainer.data.rows import collate
 from trainer.models.llama import NextTokenLoss, new_model
@@ -78,6 +78,15 @@ def test_an_overflow_leaves_the_weights_and_halves_the_scale():
     assert stepper.step(1e-3).skipped
     assert stepper._scale.value == 2.0**29
     assert all(torch.equal(a, b) for a, b in zip(before, stepper._master, strict=True))
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_gradient_that_is_never_finite_ends_the_run(tmp_path: Path, ranks: int):
+    """The scale is lowered to 1; what overflows there will not take a step any more."""
+    parallel = {"workers": ranks, "zero_stage": 1}
+    run = Run(str(tmp_path), parallel, 2, steps=60, precision="fp16", poisoned=True)
+    with pytest.raises(Exception, match=r"step \d+: gradient norm (nan|inf) on"):
+        run_here(run) if ranks == 1 else run_ranks(ranks, run)
 
 
 def test_the_scale_grows_after_a_thousand_good_steps():

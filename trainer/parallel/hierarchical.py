@@ -84,8 +84,9 @@ class HierarchicalStepper(Collective):
             self._optimiser.step()
             self._gather()
         self.discard()
+        scale = self._scale.value
         self._scale.update(overflowed)
-        return StepResult(norm, overflowed)
+        return StepResult(norm, overflowed, scale)
 
     def discard(self) -> None:
         """Clear the gradients."""

@@ -69,8 +69,9 @@ class PlainStepper:
             self._optimiser.step()
             self._round()
         self.discard()
+        scale = self._scale.value
         self._scale.update(overflowed)
-        return StepResult(norm, overflowed)
+        return StepResult(norm, overflowed, scale)
 
     def discard(self) -> None:
         """Clear the gradients."""

@@ -17,6 +17,8 @@ class StepResult:
     """Global L2 norm of the gradient before clipping."""
     skipped: bool = False
     """The gradient is not finite: the weights stay, and in fp16 the loss scale is lowered."""
+    loss_scale: float = 1.0
+    """Factor on the loss of this step: only where it is above 1 can lowering it help."""
 
 
 class Stepper(Protocol):

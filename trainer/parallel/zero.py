@@ -46,6 +46,10 @@ class ZeroStepper(Collective):
         self._engine = _engine(module, optimiser, config)
         self._zero = self._engine.optimizer
         zero_state.prepare(self._zero, zero_stage)
+        scaler = getattr(self._zero, "loss_scaler", None)
+        if getattr(scaler, "dynamic", False):
+            # An overflow at the smallest scale is a bad step, which the loop knows to handle.
+            scaler.raise_error_at_min_scale = False
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Summed loss of a batch."""
@@ -65,11 +69,11 @@ class ZeroStepper(Collective):
         """Clip, step the shards, gather the rounded weights."""
         for group in self._zero.param_groups:
             group["lr"] = lr
-        before = self._engine.skipped_steps
+        before, scale = self._engine.skipped_steps, self._loss_scale()
         self._engine.step()
         skipped = self._engine.skipped_steps > before
         norm = float("inf") if skipped else float(self._engine.get_global_grad_norm())
-        return StepResult(norm, skipped)
+        return StepResult(norm, skipped, scale)
 
     def discard(self) -> None:
         """Clear the gradients: take the step, then put the state back.
@@ -103,7 +107,7 @@ class ZeroStepper(Collective):
         """AdamW's count of steps and the loss scale."""
         return {
             "optimiser_steps": steps_taken(self._zero.optimizer),
-            "loss_scale": float(getattr(self._zero, "loss_scale", 1.0)),
+            "loss_scale": self._loss_scale(),
         }
 
     def loaded(self, scalars: dict[str, float]) -> None:
@@ -117,6 +121,9 @@ class ZeroStepper(Collective):
         ):
             scaler.cur_scale = scalars["loss_scale"]
         zero_state.round_weights(self._zero, self._stage)
+
+    def _loss_scale(self) -> float:
+        return float(getattr(self._zero, "loss_scale", 1.0))
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights by name, whole on rank 0."""
