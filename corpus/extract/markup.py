@@ -2,11 +2,16 @@
 
 import re
 
+_FENCE = re.compile(r"^```", re.MULTILINE)
+_FENCE_END = re.compile(r"^```[ \t]*$", re.MULTILINE)
+_TARGET = r"\((?:[^()\n]++|\([^()\n]*+\))*+\)"
+"""``(...)`` of a link, in which parentheses may be one deep."""
 _RULES = [
-    # Markdown: comments, images (also inside links), links, reference definitions
-    (re.compile(r"<!--.*?-->", re.DOTALL), ""),
-    (re.compile(r"!\[[^\]\n]*\](\([^)\n]*\)|\[[^\]\n]*\])"), ""),
-    (re.compile(r"\[([^\]\n]*)\]\((?:[^()\n]|\([^()\n]*\))*\)"), r"\1"),
+    # Every rule takes time linear in the text, whatever the text: no scan from one start runs
+    # over the next start, so labels hold no ``[`` and labels of rst's links no backtick.
+    # Markdown: images (also inside links), links, reference definitions
+    (re.compile(rf"!\[[^\[\]\n]*+\]({_TARGET}|\[[^\[\]\n]*+\])"), ""),
+    (re.compile(rf"\[([^\[\]\n]*+)\]{_TARGET}"), r"\1"),
     (re.compile(r"^ {0,3}\[[^\]\n]+\]:[ \t]*\S+.*$", re.MULTILINE), ""),
     # HTML tags in either
     (re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(\s[^<>]*)?/?>"), ""),
@@ -19,7 +24,7 @@ _RULES = [
     ),
     (re.compile(r"^[ \t]*\.\.[ \t]+_[^:\n]+:.*$", re.MULTILINE), ""),
     (re.compile(r"^(\|[\w .\-]+\|_{0,2}[ \t]*)+$", re.MULTILINE), ""),
-    (re.compile(r"`([^`<\n]+?)\s*<[^>`\n]+>`_{1,2}"), r"\1"),
+    (re.compile(r"`([^`<\n]*[^`<\s])\s*+<[^>`\n]++>`_{1,2}"), r"\1"),
 ]
 
 
@@ -28,11 +33,26 @@ def readable(text: str) -> str:
 
     Fenced code is left as it is.
     """
-    parts = re.split(r"(^```.*?^```[ \t]*$)", text, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if i % 2 else _strip(part) for i, part in enumerate(parts))
+    parts = []
+    at = 0
+    while (fence := _FENCE.search(text, at)) and (end := _FENCE_END.search(text, fence.end())):
+        parts += [_strip(text[at : fence.start()]), text[fence.start() : end.end()]]
+        at = end.end()
+    return "".join([*parts, _strip(text[at:])])
 
 
 def _strip(text: str) -> str:
+    text = _without_comments(text)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _without_comments(text: str) -> str:
+    """Without ``<!-- ... -->``; one that does not end is text."""
+    parts = []
+    at = 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        parts.append(text[at:start])
+        at = end + 3
+    return "".join([*parts, text[at:]])

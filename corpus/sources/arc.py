@@ -27,6 +27,7 @@ from corpus.sources.record import BadRecord, Record, ShardFile
 
 ENDINGS = (".arc", ".arc.gz")
 _MAX_LINE = 1 << 16
+_MAX_LENGTH_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def _header(line: bytes) -> tuple[str, str, int]:
 def _fits(rest: list[str]) -> bool:
     """IP, date of 8 to 14 digits, ..., length."""
     date = rest[1]
-    return date.isdigit() and 8 <= len(date) <= 14 and rest[-1].isdigit()
+    numbers = date.isascii() and date.isdigit() and rest[-1].isascii() and rest[-1].isdigit()
+    return numbers and 8 <= len(date) <= 14 and len(rest[-1]) <= _MAX_LENGTH_DIGITS
 
 
 def _page(

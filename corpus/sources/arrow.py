@@ -14,6 +14,11 @@ from corpus.sources.storage import Opened
 
 _MAGIC = b"ARROW1"
 _ROWS = 64
+_BYTES = {
+    pa.string(): pa.binary(),
+    pa.large_string(): pa.large_binary(),
+    pa.string_view(): pa.binary_view(),
+}
 
 
 def read_arrow(source: RowsSource, file: ShardFile) -> Iterator[Record | BadRecord]:
@@ -24,21 +29,48 @@ def read_arrow(source: RowsSource, file: ShardFile) -> Iterator[Record | BadReco
     """
     keys = ContentKeys()
     row = 1
+    part = 0
     wanted = columns_of(source)
     store = source if isinstance(source, FilesSource) else None
     with Opened(store, file) as stream:
         try:
-            for number, batch in enumerate(_batches(stream)):
+            for part, batch in enumerate(_batches(stream)):
                 if isinstance(batch, Exception):
-                    yield broken(source, file, "broken_arrow", number, row, batch)
+                    yield broken(source, file, "broken_arrow", part, row, batch)
                     continue
                 rows = batch.select([n for n in batch.schema.names if n in wanted])
-                for start in range(0, rows.num_rows, _ROWS):
-                    part = rows.slice(start, _ROWS)
-                    yield from records_of(source, file, part, row + start, keys)
+                damage = _damage(rows)
+                if damage is not None:
+                    yield broken(source, file, "broken_arrow", part, row, damage)
+                else:
+                    for start in range(0, rows.num_rows, _ROWS):
+                        some = rows.slice(start, _ROWS)
+                        yield from records_of(source, file, some, row + start, keys)
                 row += rows.num_rows
+                part += 1
         except (OSError, pa.ArrowException) as error:
-            yield broken(source, file, "broken_arrow", 0, row, error)
+            yield broken(source, file, "broken_arrow", part, row, error)
+
+
+def _damage(rows: pa.RecordBatch) -> Exception | None:
+    """What is wrong with offsets and sizes: Arrow trusts them, and reads beyond its memory."""
+    for column in rows.columns:
+        try:
+            plain = pa.types.is_primitive(column.type)  # has no offsets
+            _as_bytes(column).validate(full=not plain)
+        except pa.ArrowException as error:
+            return error
+    return None
+
+
+def _as_bytes(column: pa.Array) -> pa.Array:
+    """Strings as bytes: one that is no UTF-8 costs its row, not the batch."""
+    if pa.types.is_dictionary(column.type):
+        column.validate()
+        values = _as_bytes(column.dictionary)
+        return pa.DictionaryArray.from_arrays(column.indices, values, safe=False)
+    kind = _BYTES.get(column.type)
+    return column if kind is None else column.view(kind)
 
 
 def _batches(stream: BinaryIO) -> Iterator[Any]:

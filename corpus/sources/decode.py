@@ -24,7 +24,8 @@ def decode(raw: bytes, encoding: str | None = None) -> str:
     ``encoding`` is a codec's name, or ``detect`` for resiliparse's detector (uchardet).
 
     Raises:
-        Undecodable: ``not_utf8``, ``not_CODEC`` or ``binary``, with place and remedy.
+        Undecodable: ``not_utf8``, ``not_CODEC``, ``bad_charset`` or ``binary``, with place and
+            remedy.
     """
     codec = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
     if codec is None and raw.count(0) > _MAX_NUL_SHARE * len(raw):
@@ -37,8 +38,10 @@ def decode(raw: bytes, encoding: str | None = None) -> str:
     codec = detect(raw) if encoding == DETECT else encoding
     try:
         return raw.decode(codec)
-    except (UnicodeDecodeError, LookupError) as error:
-        raise Undecodable(f"not_{codec}: {error}") from error
+    except UnicodeDecodeError as error:  # the codec's own name: aliases would be many reasons
+        raise Undecodable(f"not_{codecs.lookup(codec).name}: {error}") from error
+    except (ValueError, LookupError) as error:  # unknown, no text codec, NUL in the name
+        raise Undecodable(f"bad_charset: {codec[:80]!r}: {error}") from error
 
 
 def detect(raw: bytes) -> str:

@@ -35,9 +35,14 @@ def list_files(source: FilesSource, key: str) -> list[ShardFile]:
     """Files of a source by relative name.
 
     Raises:
-        ConfigError: nothing there, nothing of the format, or it cannot be listed; names the
-            key.
+        ConfigError: nothing there, nothing of the format, or it cannot be listed, or an
+            option that the format has not; names the key.
     """
+    if source.format == "jsonl" and source.encoding is not None:
+        raise ConfigError(
+            f"{key}.encoding: JSON Lines are UTF-8 (RFC 8259); write the files as UTF-8 "
+            "(iconv -t UTF-8) and leave encoding out"
+        )
     try:
         found = storage.find(source, _endings(source))
     except OSError as error:

@@ -61,11 +61,15 @@ def parse_response(block: bytes) -> Response:
     end, width = min(((at, width) for at, width in ends if at >= 0), default=(-1, 0))
     first, *lines = opening[: max(end, 0)].decode("latin-1").splitlines() or [""]
     words = first.split()
-    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not _is_status(words[1]):
         raise DamagedRecord("no HTTP header in a response")
     pairs = [line.partition(":") for line in lines if ":" in line]
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     return Response(int(words[1]), headers, block[end + width :])
+
+
+def _is_status(word: str) -> bool:
+    return len(word) == 3 and word.isascii() and word.isdigit()
 
 
 def decoded_body(response: Response, limit: int) -> bytes:

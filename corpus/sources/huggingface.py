@@ -21,8 +21,14 @@ def list_files(source: HuggingFaceSource, key: str) -> list[ShardFile]:
     """The dataset's Arrow files, in order.
 
     Raises:
-        ConfigError: no such dataset, split or package, or the hub cannot be reached.
+        ConfigError: no such dataset, split or package, a split that is cut or added, or the
+            hub cannot be reached.
     """
+    if "[" in source.split or "+" in source.split:  # the files behind it would be read whole
+        raise ConfigError(
+            f"{key}.split: {source.split!r} is no split's name; name one split, without slices, "
+            "in each source"
+        )
     folder = Path(source.path)
     if folder.is_dir() and any((folder / name).exists() for name in (_STATE, _SPLITS)):
         paths = _saved(folder, source, key)

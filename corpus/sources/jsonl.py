@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -14,7 +14,8 @@ from corpus.sources.lines import TooLong, lines, within
 from corpus.sources.record import BadRecord, Record, ShardFile
 from corpus.sources.storage import Opened
 
-_ARRAY = "json_array"
+_OPEN_ARRAY = "json_array: the file is one JSON array; write one object per line instead"
+_ARRAY = "json_array: the first line is a JSON array; write one object per line instead"
 
 Row = Callable[[Any, str], Record | BadRecord]
 """From a parsed line and its place to a record."""
@@ -34,29 +35,37 @@ def read_rows(
     source: FilesSource, file: ShardFile, keys: ContentKeys, make: Row
 ) -> Iterator[Record | BadRecord]:
     """``make`` of every line's value; what is none is a bad record."""
-    number = 0
+    with Opened(source, file) as stream:
+        if file.start:
+            stream.seek(file.start - 1)
+        for number, line in enumerate(_lines(source, file, stream), 1):
+            if isinstance(line, TooLong):
+                yield _too_long(source, file, keys, number, line)
+            elif isinstance(line, Exception):
+                yield BadRecord(
+                    id=_place(file, number),
+                    key=f"{file.name}:broken",
+                    source=source.source,
+                    reason=f"broken_stream: {line}",
+                )
+            elif line and not line.isspace():
+                made = _parse(source, file, keys, line, number, make)
+                yield made
+                if isinstance(made, BadRecord) and made.reason == _OPEN_ARRAY:
+                    return
+
+
+def _lines(
+    source: FilesSource, file: ShardFile, stream: BinaryIO
+) -> Iterator[bytes | TooLong | Exception]:
+    """The lines of a file or its part; last the error, where damage ended them."""
     try:
-        with Opened(source, file) as stream:
-            if file.start:
-                stream.seek(file.start - 1)
-            unpacked = pieces(stream, file.name)
-            if file.start or file.end is not None:
-                unpacked = within(unpacked, file.start, file.end)
-            for number, line in enumerate(lines(unpacked, source.max_record_bytes), 1):
-                if isinstance(line, TooLong):
-                    yield _too_long(source, file, keys, number, line)
-                elif line and not line.isspace():
-                    made = _parse(source, file, keys, line, number, make)
-                    yield made
-                    if isinstance(made, BadRecord) and made.reason.startswith(_ARRAY):
-                        return
+        unpacked = pieces(stream, file.name)
+        if file.start or file.end is not None:
+            unpacked = within(unpacked, file.start, file.end)
+        yield from lines(unpacked, source.max_record_bytes)
     except STREAM_ERRORS as error:
-        yield BadRecord(
-            id=_place(file, number + 1),
-            key=f"{file.name}:broken",
-            source=source.source,
-            reason=f"broken_stream: {error}",
-        )
+        yield error
 
 
 def _parse(
@@ -75,9 +84,15 @@ def _parse(
     except (ValueError, RecursionError) as error:  # ValueError: an integer of 5,000 digits
         reason = f"bad_json: {error}"
         if number == 1 and not file.start and line.lstrip()[:1] == b"[":
-            reason = f"{_ARRAY}: the file is one JSON array; write one object per line instead"
+            reason = _OPEN_ARRAY
     else:
-        return make(values, place)
+        if isinstance(values, list) and number == 1 and not file.start:
+            reason = _ARRAY
+        else:
+            try:
+                return make(values, place)
+            except RecursionError:  # orjson goes deeper than Python's own recursion
+                reason = "bad_json: nested too deeply"
     return BadRecord(id=place, key=keys.key(line), source=source.source, reason=reason)
 
 

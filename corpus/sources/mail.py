@@ -56,7 +56,15 @@ def _row(source: FilesSource, values: Any, place: str, keys: ContentKeys) -> Rec
     if not isinstance(raw, str):
         return bad_row(source, place, keys, values, f"no_text: field {source.text_field!r}")
     key = key_of(source, values) or keys.key(raw)
-    return mail_record(source, raw.encode("utf-8", "surrogateescape"), key)
+    return mail_record(source, _bytes(raw), key)
+
+
+def _bytes(raw: str) -> bytes:
+    """Escaped bytes as they were (PEP 383); other lone surrogates are no character: ``?``."""
+    try:
+        return raw.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return raw.encode("utf-8", "replace")
 
 
 def _mbox(source: FilesSource, file: ShardFile) -> Iterator[Record | BadRecord]:
@@ -84,7 +92,7 @@ def _split(source: FilesSource, file: ShardFile, stream: Any) -> Iterator[bytes 
     blank = True
     for line in lines(pieces(stream, file.name), source.max_record_bytes):
         if isinstance(line, TooLong):
-            size, blank = source.max_record_bytes + 1, False
+            mail, size, blank = mail or [], source.max_record_bytes + 1, False
             continue
         if blank and line.startswith(b"From "):
             if mail is not None:
@@ -147,7 +155,7 @@ def _text(payload: bytes, charset: str | None, encoding: str | None) -> str:
     if charset not in (None, "us-ascii", "utf-8"):
         try:
             return payload.decode(str(charset))
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, ValueError):
             pass  # mails name charsets that do not exist, or not theirs
     return decode(payload, encoding)
 

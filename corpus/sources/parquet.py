@@ -1,7 +1,7 @@
 """Parquet files with a text column; whole files, or row groups of large ones."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,7 +61,7 @@ def records_of(
     """The rows of a batch whose first is row number ``row``."""
     try:
         rows = batch.to_pylist()
-    except UnicodeDecodeError:
+    except Exception:  # bad UTF-8, dates beyond Python's, unknown time zones
         yield from _one_by_one(source, file, batch, row, keys)
         return
     for number, values in enumerate(rows, row):
@@ -73,13 +73,35 @@ def _one_by_one(
 ) -> Iterator[Record | BadRecord]:
     for index in range(batch.num_rows):
         place = f"{file.name}:{row + index}"
-        try:
-            (values,) = batch.slice(index, 1).to_pylist()
-        except UnicodeDecodeError as error:
-            reason = f"not_utf8: byte {error.start}"
-            yield BadRecord(place, keys.key(error.object), source.source, reason)
+        values: dict[str, Any] = {}
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                values[name] = column[index].as_py()
+            except Exception as error:
+                bad = _bad_cell(source, name, place, keys, error)
+                if bad is not None:
+                    yield bad
+                    break
         else:
             yield record_of(source, values, place, keys)
+
+
+def _bad_cell(
+    source: RowsSource, name: str, place: str, keys: ContentKeys, error: Exception
+) -> BadRecord | None:
+    """Why a cell that Python cannot hold costs its row; None where the row can do without.
+
+    A row can do without its date, and without what is no string and not its text.
+    """
+    if name == source.date_field:
+        return None
+    if isinstance(error, UnicodeDecodeError):
+        reason = f"not_utf8: byte {error.start}"
+        return BadRecord(place, keys.key(error.object), source.source, reason)
+    if name != source.text_field:
+        return None
+    reason = f"text_not_a_string: field {name!r}: {type(error).__name__}"
+    return BadRecord(place, keys.key(f"{name}: {error}"), source.source, reason)
 
 
 def broken(

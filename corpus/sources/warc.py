@@ -63,7 +63,9 @@ class _Reader:
         self.seen = 0
         self.at = 0
         """Where the last record or member that could be read begins."""
+        self.pages = 0
         self.wat = False
+        """Whether it has a record as those of WAT files, which have no page."""
 
     def read(self, stream: BinaryIO) -> Iterator[Record | BadRecord]:
         """All records; goes on behind damage where there is a gzip member to go on at."""
@@ -85,7 +87,7 @@ class _Reader:
         if self.seen == 0 and breaks == 0:
             empty = EOFError("no WARC record found in it")
             yield self._bad(self.file.name, f"{self.file.name}:broken", "broken_warc", empty)
-        elif self.wat:
+        elif self.wat and self.pages == 0:
             what = ValueError("a WAT file holds metadata, no text; name its WARC or WET")
             yield self._bad(self.file.name, f"{self.file.name}:wat", "wat", what)
 
@@ -134,7 +136,7 @@ class _Reader:
             yield self._bad(place, key or f"{self.file.name}:{place}", code, error)
             return
         if found is not None:
-            self.wat = False
+            self.pages += 1
             body, content_type = found
             yield self._page(body, content_type, url, key or self.keys.key(body))
 

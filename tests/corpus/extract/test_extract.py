@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from corpus.extract.html import main_text
@@ -34,8 +36,30 @@ def test_hostile_pages_do_not_raise(page: bytes) -> None:
         ("`NumPy <https://numpy.org>`_ is", "NumPy is"),
         (".. _target: http://x\nkept", "\nkept"),
         ("```\n[x](y) <b>\n```\n", "```\n[x](y) <b>\n```\n"),
+        ("![one](a_(b).png) ![two][ref] [an [inner](http://x) one", "  [an inner one"),
+        ("a <!-- hidden\n --> b <!-- open", "a  b <!-- open"),
+        ("`two  words  \n<http://x>`__ and `code` <b>", "two  words and `code` "),
+        ("```py\n[x](y)\n", "```py\nx\n"),
+        ("[a](b)\n```\n<b>\n```  \n[c](d)", "a\n```\n<b>\n```  \nc"),
         ("array[0](1) stays a call? arr", "array0 stays a call? arr"),
     ],
 )
 def test_markup(raw: str, expected: str) -> None:
     assert readable(raw) == expected
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "![", "![](",
+        "![][", "![a](x(b)", "[", "[](", "[a](b", "[[]()", "[](()", "<!--", "--><!--",
+        "<a ", "<", "` ", "`a <b", "` <", ".. |", "|a", "| ", "```x\n", "```\n ", "[a]: ",
+        " \n", "(",
+    ],
+)  # fmt: skip
+def test_hostile_markup_takes_linear_time(unit: str) -> None:
+    text = unit * (200_000 // len(unit))
+    for raw in (text, "`" + text, "[" + text, ".. " + text, "-->" + text):
+        start = time.process_time()
+        readable(raw)
+        assert time.process_time() - start < 3

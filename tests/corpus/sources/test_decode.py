@@ -24,8 +24,12 @@ def test_other_encodings_are_refused_with_a_hint_until_they_are_named() -> None:
 def test_a_codec_that_does_not_fit_or_does_not_exist_is_named() -> None:
     with pytest.raises(Undecodable, match=r"^not_ascii: "):
         decode(b"caf\xe9", "ascii")
-    with pytest.raises(Undecodable, match=r"^not_klingon: "):
-        decode(b"caf\xe9", "klingon")
+    with pytest.raises(Undecodable, match=r"^not_ascii: "):  # an alias is no reason of its own
+        decode(b"caf\xe9", "US_ascii")
+    for name in ("klingon", "undefined", "a\0b", "hex", "x" * 10_000):
+        with pytest.raises(Undecodable, match=r"^bad_charset: '") as raised:
+            decode(b"caf\xe9", name)
+        assert len(str(raised.value)) < 10_300
 
 
 def test_a_cut_utf16_file_and_binary_data_are_refused() -> None:

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from corpus.config import BuildConfig
+from clusters.config import ConfigError
+from corpus.config import BuildConfig, FilesSource
+from corpus.sources.jsonl import read_rows
+from corpus.sources.keys import ContentKeys
 from corpus.sources.plan import plan_shards, read_shard
 from corpus.sources.record import BadRecord, Record
 from tests.corpus.sources.conftest import source_of
@@ -84,6 +87,49 @@ def test_a_json_array_is_one_bad_record(tmp_path: Path) -> None:
     (bad,) = _read(path)
     assert isinstance(bad, BadRecord)
     assert bad.reason.startswith("json_array: ")
+
+
+def test_an_array_in_the_first_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('[{"text": "a"}, {"text": "b"}]\n{"text": "c"}\n["d"]\n')
+    first, second, third = _read(path)
+    assert isinstance(first, BadRecord)
+    assert first.reason.startswith("json_array: ")
+    assert isinstance(second, Record)
+    assert isinstance(third, BadRecord)
+    assert third.reason == "not_an_object"
+
+
+def test_encoding_is_refused_as_json_lines_are_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "a"}\n')
+    with pytest.raises(ConfigError, match=r"^sources\.0\.encoding: .*UTF-8"):
+        _read(path, encoding="gbk")
+
+
+def test_a_line_nested_too_deeply_costs_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    deep = ["[" * depth + "]" * depth for depth in (900, 1000, 1024, 5000)]
+    path.write_text("{}\n" + "\n".join(deep) + '\n{"text": "fine"}\n')
+    *bad, last = _read(path)
+    assert len(bad) == 5
+    assert all(isinstance(r, BadRecord) for r in bad)
+    assert isinstance(last, Record)
+
+
+def test_what_a_maker_raises_is_no_broken_stream(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "a"}\n')
+    config = _config(path)
+    (shard,) = plan_shards(config)
+
+    def fail(row: Any, place: str) -> Record:
+        raise ValueError("a defect")
+
+    (source,) = config.sources
+    assert isinstance(source, FilesSource)
+    with pytest.raises(ValueError, match="a defect"):
+        list(read_rows(source, shard.files[0], ContentKeys(), fail))
 
 
 def test_the_same_id_twice_keeps_its_key(tmp_path: Path) -> None:

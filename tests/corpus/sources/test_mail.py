@@ -120,3 +120,31 @@ def test_thousands_of_real_mails_give_text_or_a_reason(data_dir: Path) -> None:
     assert len(found) == 6046
     assert len(good) > 5700
     assert sum(r.title is not None for r in good) > 5500
+
+
+def test_half_a_character_costs_no_mail_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    raws = ["Subject: a\n\nhalf \ud800", "Subject: b\n\nfine", "Subject: c\n\ncaf\udcc3\udca9"]
+    path.write_text("".join(json.dumps({"id": i, "text": r}) + "\n" for i, r in enumerate(raws)))
+    found = _read(path)
+    texts = [r.text for r in found.values() if isinstance(r, Record)]
+    assert texts == ["half ?", "fine", "café"]
+
+
+def test_an_mbox_of_one_line_that_is_too_long_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.mbox"
+    path.write_bytes(b"x" * 5001)
+    (bad,) = _read(path, max_record_bytes=5000).values()
+    assert isinstance(bad, BadRecord)
+    assert bad.reason.startswith("too_long")
+    path.write_bytes(b"x" * 5001 + b"\n\nFrom b\n" + _mail("small").as_bytes())
+    first, second = _read(path, max_record_bytes=5000).values()
+    assert isinstance(first, BadRecord)
+    assert isinstance(second, Record)
+
+
+def test_an_odd_charset_costs_no_mail() -> None:
+    for name in (b"undefined", b"klingon", b"hex"):
+        record = _one(b"Content-Type: text/plain; charset=" + name + b"\n\nplain text")
+        assert isinstance(record, Record), record
+        assert record.text == "plain text"

@@ -1,6 +1,7 @@
 """Parquet, Arrow and Hugging Face datasets."""
 
 import random
+import struct
 import sys
 from datetime import date
 from pathlib import Path
@@ -101,6 +102,91 @@ def test_a_cut_arrow_file_is_a_bad_record(tmp_path: Path, kind: str) -> None:
     (bad,) = [r for r in records if isinstance(r, BadRecord)]
     assert bad.reason.startswith("broken_arrow: ")
     assert kind == "file" or len(records) > 100
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pa.array([0, 2**62, None], pa.timestamp("us")),
+        pa.array([0, 2**61, None], pa.timestamp("ms")),
+        pa.array([0, 2**30, None], pa.date32()),
+    ],
+)
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_a_date_beyond_pythons_is_left_out(tmp_path: Path, dates: pa.Array, format_: str) -> None:
+    table = pa.table({"text": ["a", "b", "c"], "date": dates})
+    records = _read(_config(_written(tmp_path, table, format_), format_))
+    expected = [("a", True), ("b", False), ("c", False)]
+    found = [(r.text, r.date is not None) for r in records if isinstance(r, Record)]
+    assert found == expected
+
+
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_what_python_cannot_hold_costs_its_cell_or_its_row(tmp_path: Path, format_: str) -> None:
+    zoned = pa.array([0, 1], pa.timestamp("us", "Foo/Bar"))
+    table = pa.table({"text": ["a", "b"], "date": zoned, "title": zoned})
+    records = _read(_config(_written(tmp_path, table, format_), format_))
+    assert [(r.text, r.date, r.title) for r in records if isinstance(r, Record)] == [
+        ("a", None, None),
+        ("b", None, None),
+    ]
+    table = pa.table({"text": pa.array([2**62, None], pa.timestamp("us"))})
+    records = _read(_config(_written(tmp_path, table, format_), format_))
+    codes = [r.reason.split(":")[0] for r in records if isinstance(r, BadRecord)]
+    assert codes == ["text_not_a_string", "no_text"]
+
+
+def _written(folder: Path, table: pa.Table, format_: str) -> Path:
+    path = folder / f"x.{format_}"
+    if format_ == "parquet":
+        pq.write_table(table, path, store_schema=True)
+    else:
+        feather.write_feather(table, path, compression="uncompressed")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+@pytest.mark.parametrize("type_", [pa.string(), pa.large_string()])
+def test_broken_offsets_cost_their_batch_alone(
+    tmp_path: Path, kind: str, type_: pa.DataType
+) -> None:
+    path = tmp_path / "x.arrow"
+    texts = [[f"{batch} and {row}" for row in range(4)] for batch in range(3)]
+    make = pa.ipc.new_file if kind == "file" else pa.ipc.new_stream
+    with make(path, pa.schema([("text", type_)])) as writer:
+        for batch in texts:
+            writer.write_batch(pa.record_batch({"text": pa.array(batch, type_)}))
+    raw = path.read_bytes()
+    code = "<5i" if type_ == pa.string() else "<5q"
+    good = struct.pack(code, 0, 7, 14, 21, 28)
+    at = raw.index(good, raw.index(good) + 1)
+    wrong = struct.pack(code, 0, 7, 2_000_000_000, -5, 2_100_000_000)
+    path.write_bytes(raw[:at] + wrong + raw[at + len(wrong) :])
+    records = _read(_config(path, "arrow"))
+    bad = [(r.id, r.reason.split(":")[0]) for r in records if isinstance(r, BadRecord)]
+    assert bad == [("x.arrow:5", "broken_arrow")]
+    assert [r.text for r in records if isinstance(r, Record)] == texts[0] + texts[2]
+
+
+@pytest.mark.parametrize("type_", [pa.string(), pa.large_string(), "dictionary"])
+def test_a_cell_of_arrow_that_is_no_utf8_loses_its_row_alone(
+    tmp_path: Path, type_: pa.DataType | str
+) -> None:
+    large = type_ == pa.large_string()
+    cells = pa.array([b"fine", b"caf\xe9", b"too"], pa.large_binary() if large else pa.binary())
+    cells = cells.view(pa.large_string() if large else pa.string())
+    if type_ == "dictionary":
+        cells = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int32()), cells)
+    path = _written(tmp_path, pa.table({"text": cells}), "arrow")
+    records = _read(_config(path, "arrow"))
+    assert [getattr(r, "reason", "")[:13] for r in records] == ["", "not_utf8: byt", ""]
+
+
+@pytest.mark.parametrize("split", ["train[:2]", "train+test"])
+def test_a_split_that_is_cut_or_added_is_refused(tmp_path: Path, split: str) -> None:
+    datasets.Dataset(_table(4).drop(["date", "unused"])).save_to_disk(tmp_path / "one")
+    with pytest.raises(ConfigError, match=r"^sources\.0\.split: .* without slices"):
+        plan_shards(_config(tmp_path / "one", "huggingface", split=split))
 
 
 def test_a_saved_dataset_and_its_splits_are_read(tmp_path: Path) -> None:

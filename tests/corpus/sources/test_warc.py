@@ -83,9 +83,9 @@ def test_every_sample_archive_gives_records_or_reasons(data_dir: Path, tmp_path:
 
 
 def _response(
-    url: str, body: bytes, headers: str = "Content-Type: text/html", status: int = 200
+    url: str, body: bytes, headers: str = "Content-Type: text/html", status: int | str = 200
 ) -> bytes:
-    http = f"HTTP/1.1 {status} X\r\n{headers}\r\n\r\n".encode() + body
+    http = f"HTTP/1.1 {status} X\r\n{headers}\r\n\r\n".encode("latin-1") + body
     head = (
         f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\n"
         f"WARC-Record-ID: <urn:{url}>\r\nContent-Length: {len(http)}\r\n\r\n"
@@ -171,3 +171,65 @@ def test_an_old_archive_is_read_page_by_page(tmp_path: Path) -> None:
         assert isinstance(page, Record)
         assert (page.url, page.html) == ("http://a/with space", b"<p>one</p>")
         assert [getattr(r, "reason", "")[:14] for r in (none, cut)] == ["damaged_record"] * 2
+
+
+@pytest.mark.parametrize("charset", ["undefined", "a\0b", "klingon", "x" * 500])
+@pytest.mark.parametrize("kind", ["warc", "arc"])
+def test_an_odd_charset_costs_its_page_alone(tmp_path: Path, charset: str, kind: str) -> None:
+    path = tmp_path / f"x.{kind}"
+    bad, good = f"Content-Type: text/plain; charset={charset}", "Content-Type: text/plain"
+    make = _response if kind == "warc" else _arc_response
+    path.write_bytes(make("http://a/", b"caf\xe9", bad) + make("http://b/", b"fine", good))
+    first, second = _read(path)
+    assert isinstance(first, BadRecord)
+    assert first.reason.startswith("bad_charset: ")
+    assert isinstance(second, Record)
+    assert second.text == "fine"
+
+
+@pytest.mark.parametrize("status", ["20\xb2", "2" * 5000, "2", "-20"])
+@pytest.mark.parametrize("kind", ["warc", "arc"])
+def test_an_odd_status_costs_its_page_alone(tmp_path: Path, status: str, kind: str) -> None:
+    path = tmp_path / f"x.{kind}"
+    make = _response if kind == "warc" else _arc_response
+    path.write_bytes(
+        make("http://a/", b"<p>odd</p>", status=status) + make("http://b/", b"<p>fine</p>")
+    )
+    first, second = _read(path)
+    assert isinstance(first, BadRecord)
+    assert first.reason == "damaged_record: no HTTP header in a response"
+    assert isinstance(second, Record)
+
+
+def test_an_arc_length_that_is_no_number_is_a_broken_archive(tmp_path: Path) -> None:
+    good = _arc_response("http://a/", b"<p>fine</p>")
+    for length in ("20\xb2", "9" * 5000):
+        path = tmp_path / "x.arc"
+        line = f"http://b/ 1.2.3.4 20010203040506 text/html {length}\n"
+        path.write_bytes(good + line.encode())
+        first, second = _read(path)
+        assert isinstance(first, Record)
+        assert isinstance(second, BadRecord)
+        assert second.reason.startswith("broken_arc: no ARC header")
+
+
+def test_metadata_of_json_makes_no_wat_of_an_archive_with_pages(tmp_path: Path) -> None:
+    about = (
+        b"WARC/1.0\r\nWARC-Type: metadata\r\nWARC-Record-ID: <urn:m>\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}\r\n\r\n"
+    )
+    path = tmp_path / "x.warc"
+    path.write_bytes(_response("a", b"<p>x</p>") + about)
+    (page,) = _read(path)
+    assert isinstance(page, Record)
+    path.write_bytes(about + _response("a", b"<p>x</p>", status=404))
+    (bad,) = _read(path)
+    assert isinstance(bad, BadRecord)
+    assert bad.reason.startswith("wat: ")
+
+
+def _arc_response(
+    url: str, body: bytes, headers: str = "Content-Type: text/html", status: int | str = 200
+) -> bytes:
+    block = f"HTTP/1.1 {status} X\r\n{headers}\r\n\r\n".encode("latin-1") + body
+    return f"{url} 1.2.3.4 20010203040506 text/html {len(block)}\n".encode() + block + b"\n"
