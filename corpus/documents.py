@@ -8,10 +8,23 @@ from contracts.manifest import canonical_json, hash_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 BATCH_ROWS = 256
 BATCH_BYTES = 1 << 20
 """Text of one batch of ``text_batches``; a longer document is a batch of its own."""
+
+
+def record_batches(file: "pq.ParquetFile", columns: Sequence[str]) -> Iterator["pa.RecordBatch"]:
+    """A file's rows in order; no batch is empty or longer than ``BATCH_ROWS``.
+
+    No batch reaches over a row group, which the writer bounds by its text: ``iter_batches``
+    over the whole file joins row groups, and 256 long documents are then one batch.
+    """
+    for group in range(file.num_row_groups):
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns)):
+            if batch.num_rows:
+                yield batch
 
 
 def read_rows(
@@ -29,7 +42,7 @@ def read_rows(
     wanted = list(dict.fromkeys([*columns, "split"]))
     for part in parts:
         with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+            for batch in record_batches(file, wanted):
                 for row in batch.to_pylist():
                     if split is None or row["split"] == split:
                         yield row
@@ -41,14 +54,14 @@ def text_batches(
     """A part's rows with ``columns`` and ``text``, cut so that no batch holds much text.
 
     Row order is kept. A batch has at least one row and, past the first, at most
-    ``max_bytes`` of text.
+    ``max_bytes`` of text. Batches are cut from one row group, which is in memory as a whole.
     """
     import numpy as np
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(part) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=[*columns, "text"]):
+        for batch in record_batches(file, [*columns, "text"]):
             ends = np.cumsum(pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False))
             start, before = 0, 0
             while start < len(ends):

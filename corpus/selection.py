@@ -30,7 +30,7 @@ class DomainShare(BaseModel):
     weight: int
     """Of the sum of all domains' weights."""
     repeats: float
-    """How often its train text is seen in ``train_bytes``."""
+    """How often its train text is seen in ``train_bytes`` by these weights."""
 
 
 class Summary(BaseModel):
@@ -40,7 +40,7 @@ class Summary(BaseModel):
 
     version: int = 1
     weights: dict[str, int]
-    """Domain -> weight, each at least 1."""
+    """Domain -> weight, each at least 1; a domain without train text has none."""
     domains: dict[str, DomainShare]
     steps: list[StepCount] = []
     """What every threshold dropped, in the order asked, by language and source."""
@@ -84,8 +84,21 @@ class Selection:
 
     @property
     def weights(self) -> dict[str, int]:
-        """Weight of every domain."""
+        """Weight of every domain that has train text."""
         return self.summary.weights
+
+    def domains(self) -> list[str]:
+        """Names of all domains that have documents or a weight, sorted.
+
+        Read from the parts, a column of one at a time: what is held out has no weight.
+        """
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        found = set(self.weights)
+        for path in self.artifact.files(f"{FOLDER}/"):
+            found.update(pc.unique(pq.read_table(path, columns=["domain"])["domain"]).to_pylist())
+        return sorted(found)
 
     def part(self, name: str) -> dict[int, str]:
         """Uid -> domain of the selected documents of ``documents/NAME``, in row order."""

@@ -150,7 +150,7 @@ def _open_shard(
     split, domain = key
     if domain not in group.shard_of_domain:
         raise CorpusError(
-            f"selection: domain {domain!r} has documents but no weight; its weights name: "
+            f"tokens: {split}: domain {domain!r} has documents but no shard; shards are of: "
             + ", ".join(sorted(group.shard_of_domain))
         )
     name = shard_name(group.shard_of_domain[domain])

@@ -50,8 +50,9 @@ def run(context: StageContext) -> dict[str, Any]:
     folder = tokenizer.path(FOLDER)
     selection = context.input("selection") if context.inputs.get("selection") else None
     parts = corpus.files("documents/")
-    weights = None if selection is None else open_selection(selection, corpus).weights
-    domains = sources(parts) if weights is None else sorted(weights)
+    chosen = None if selection is None else open_selection(selection, corpus)
+    weights = None if chosen is None else chosen.weights
+    domains = sources(parts) if chosen is None else chosen.domains()
     groups = {group.name: group for group in groups_of(parts, config.shards, domains)}
     stats = map_units(
         context.out.units,

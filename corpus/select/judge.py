@@ -1,6 +1,5 @@
 """Step ``judge`` of ``corpus.select``: one part's documents through thresholds to domains."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,11 @@ import pyarrow.parquet as pq
 
 from clusters.units import Unit
 from contracts.documents import TRAIN
+from corpus.documents import record_batches
 from corpus.ledger import PASSED, Tally
 from corpus.select.budget import keys_of
 from corpus.select.config import SelectConfig
 from corpus.select.thresholds import column, domains_of, outcomes
-from corpus.tables import BATCH_ROWS
 
 PASSED_NAME = "passed.parquet"
 MIXTURE_STEP = "mixture"
@@ -50,18 +49,14 @@ def judge(
 ) -> None:
     """Write what passes and tally the rest. ``recalled`` is None without such an input."""
     tally = Tally()
+    names = ["uid", "split", "source", "lang", "text", *columns_of(config)]
     with (
         pq.ParquetFile(part) as file,
         pq.ParquetWriter(unit.scratch(PASSED_NAME), PASSED_SCHEMA, compression="zstd") as writer,
     ):
-        for batch in _batches(file, columns_of(config)):
+        for batch in record_batches(file, names):
             writer.write_table(_judge_batch(batch, config, recalled, seed, tally))
     unit.stats["tally"] = tally.rows()
-
-
-def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    names = ["uid", "split", "source", "lang", "text", *columns]
-    yield from file.iter_batches(BATCH_ROWS, columns=names)
 
 
 def _judge_batch(

@@ -19,7 +19,13 @@ from corpus.ledger import PASSED, Amount, Tally
 from corpus.select.budget import cuts
 from corpus.select.config import SelectConfig
 from corpus.select.judge import PASSED_NAME, columns_of, judge, steps_of
-from corpus.select.weights import integer_weights, shares_of
+from corpus.select.weights import (
+    caps_of,
+    integer_weights,
+    repeats_of,
+    rounding_notes,
+    shares_of,
+)
 from corpus.selection import SUMMARY_NAME, DomainShare, Selection, Summary, part_name, schema
 from corpus.unit_map import map_units, stats_of
 
@@ -110,9 +116,12 @@ class _Select:
 
     def _summary(self, sizes: dict[str, dict[str, Amount]], tally: Tally) -> Summary:
         train = {name: amounts["train"].bytes for name, amounts in sizes.items()}
-        shares, notes = shares_of(train, self.config.mixture)
-        weights = integer_weights(shares)
-        total = self.config.mixture.train_bytes or sum(train.values())
+        mixture = self.config.mixture
+        shares, notes = shares_of(train, mixture)
+        # Where the cap holds for no domain, rounding has none to keep.
+        weights = integer_weights(shares, None if notes else caps_of(train, mixture))
+        repeats = repeats_of(weights, train, mixture)
+        notes = notes or rounding_notes(repeats, weights, mixture)
         return Summary(
             weights=weights,
             domains={
@@ -120,7 +129,7 @@ class _Select:
                     train=amounts["train"],
                     validation=amounts["validation"],
                     weight=weights.get(name, 0),
-                    repeats=round(shares.get(name, 0.0) * total / max(train[name], 1), 4),
+                    repeats=round(repeats.get(name, 0.0), 4),
                 )
                 for name, amounts in sorted(sizes.items())
             },

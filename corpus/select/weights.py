@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 from corpus.errors import CorpusError
 from corpus.select.config import MixtureConfig
+from corpus.token_store.mixture import total_weight
 
-TOTAL_WEIGHT = 1000
-"""About the sum of the weights: the period of the sampler's deficit table."""
+_TOLERANCE = 0.01
+"""How far above ``max_repeats`` whole weights may come without a note, as a share of it."""
+_EPSILON = 1e-9
+"""Floats this close are equal."""
 
 
 def shares_of(
@@ -18,9 +21,10 @@ def shares_of(
         CorpusError: a weight names no domain, or a domain has no weight.
     """
     shares = _normalised(_wanted(sizes, config))
-    if config.max_repeats is None:
+    caps = caps_of(sizes, config)
+    if caps is None:
         return shares, []
-    return _capped(shares, sizes, config.max_repeats, config.train_bytes or sum(sizes.values()))
+    return _capped(shares, caps, config.max_repeats or 0.0, _train_bytes(sizes, config))
 
 
 def _wanted(sizes: Mapping[str, int], config: MixtureConfig) -> dict[str, float]:
@@ -47,16 +51,17 @@ def _normalised(weights: dict[str, float]) -> dict[str, float]:
 
 
 def _capped(
-    shares: dict[str, float], sizes: Mapping[str, int], max_repeats: float, train_bytes: int
+    shares: dict[str, float], caps: dict[str, float], max_repeats: float, train_bytes: int
 ) -> tuple[dict[str, float], list[str]]:
     """Water-filling: a domain at its cap stays there, the others grow in proportion."""
-    caps = {name: max_repeats * sizes[name] / train_bytes for name in shares}
-    if sum(caps.values()) <= 1:
+    caps = {name: caps[name] for name in shares}
+    reach = sum(caps.values())
+    if reach <= 1:
         note = (
             f"max_repeats {max_repeats:g} times the selected text is less than train_bytes "
             f"{train_bytes}: every domain is repeated equally, more often than max_repeats"
         )
-        return _normalised(caps), [note]
+        return _normalised(caps), [note] if reach < 1 - _EPSILON else []
     fixed: dict[str, float] = {}
     while True:
         free = {name: share for name, share in shares.items() if name not in fixed}
@@ -68,6 +73,62 @@ def _capped(
         fixed |= {name: caps[name] for name in over}
 
 
-def integer_weights(shares: Mapping[str, float]) -> dict[str, int]:
-    """Whole weights in these shares, about ``TOTAL_WEIGHT`` in all, each at least 1."""
-    return {name: max(round(share * TOTAL_WEIGHT), 1) for name, share in sorted(shares.items())}
+def integer_weights(
+    shares: Mapping[str, float], caps: Mapping[str, float] | None = None
+) -> dict[str, int]:
+    """Whole weights in these shares, each at least 1.
+
+    Args:
+        shares: domain -> share.
+        caps: domain -> share that rounding may not lift it over; what they lose so the
+            others gain.
+    """
+    total = total_weight(shares.values())
+    wanted = {name: share * total for name, share in sorted(shares.items())}
+    weights = {name: max(round(weight), 1) for name, weight in wanted.items()}
+    if not caps:
+        return weights
+    most = {name: caps[name] * total * (1 + _EPSILON) for name in weights}
+    weights = {name: max(min(weight, int(most[name])), 1) for name, weight in weights.items()}
+    for _ in range(total - sum(weights.values())):
+        below = [name for name in weights if weights[name] + 1 <= most[name]]
+        bound = wanted if below else most
+        name = min(below or weights, key=lambda name: (weights[name] + 1) / bound[name])
+        weights[name] += 1
+    return weights
+
+
+def caps_of(sizes: Mapping[str, int], config: MixtureConfig) -> dict[str, float] | None:
+    """Domain -> the share at which it is seen ``max_repeats`` times; None without such a bound."""
+    if config.max_repeats is None:
+        return None
+    limit = config.max_repeats / max(_train_bytes(sizes, config), 1)
+    return {name: limit * size for name, size in sizes.items()}
+
+
+def repeats_of(
+    weights: Mapping[str, int], sizes: Mapping[str, int], config: MixtureConfig
+) -> dict[str, float]:
+    """How often each domain's text is seen in ``train_bytes`` by these whole weights."""
+    per_weight = _train_bytes(sizes, config) / max(sum(weights.values()), 1)
+    return {name: weight * per_weight / sizes[name] for name, weight in weights.items()}
+
+
+def _train_bytes(sizes: Mapping[str, int], config: MixtureConfig) -> int:
+    return config.train_bytes or sum(sizes.values())
+
+
+def rounding_notes(
+    repeats: Mapping[str, float], weights: Mapping[str, int], config: MixtureConfig
+) -> list[str]:
+    """Domains whose whole weight breaks ``max_repeats``: their share is too small for it."""
+    if config.max_repeats is None:
+        return []
+    total = sum(weights.values())
+    return [
+        f"domain {name!r} is seen {often:.4g} times, more often than max_repeats "
+        f"{config.max_repeats:g}: no whole weight of {total} in all comes closer to its share; "
+        "join it with another domain, or drop it by weight 0"
+        for name, often in sorted(repeats.items())
+        if often > config.max_repeats * (1 + _TOLERANCE)
+    ]

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from clusters.units import Unit
 from contracts.documents import VALIDATION
-from corpus.tables import BATCH_ROWS, write_table
+from corpus.documents import record_batches
+from corpus.tables import write_table
 from corpus.value.config import ClassifierConfig, Seed, ValueConfig
 from corpus.value.examples import EXAMPLES, is_held, order_of, places, rows_of, smallest
 from corpus.value.prose import debris_lines
@@ -104,7 +105,7 @@ def _texts(candidates: Path, rows: list[np.ndarray]) -> dict[int, str]:
     found: dict[int, str] = {}
     start = 0
     with pq.ParquetFile(candidates) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=["text"]):
+        for batch in record_batches(file, ["text"]):
             inside = wanted[(wanted >= start) & (wanted < start + len(batch))]
             texts = batch["text"].take(pa.array(inside - start)).to_pylist()
             found.update(zip(inside.tolist(), texts, strict=True))

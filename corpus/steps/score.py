@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clusters.units import Unit
-from corpus.tables import BATCH_ROWS
+from corpus.documents import record_batches
 from corpus.value.classifier import Classifier
 from corpus.value.config import ClassifierConfig, ValueConfig
 from corpus.value.measures import measure
@@ -47,7 +47,7 @@ def score(unit: Unit, candidates: Path, trained: Mapping[str, Path], config: Val
         pq.ParquetFile(candidates) as reader,
         pq.ParquetWriter(unit.scratch(SCORES_NAME), schema, compression="zstd") as writer,
     ):
-        for batch in reader.iter_batches(BATCH_ROWS, columns=["text", "lang", *copied]):
+        for batch in record_batches(reader, ["text", "lang", *copied]):
             columns = _columns(batch, copied, measured, trained, config)
             writer.write_table(pa.table(columns, schema=schema))
 

@@ -7,13 +7,16 @@ the table of one period answers for every k.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 
 MAX_PERIOD = 1 << 16
+_MIN_TOTAL, _MAX_TOTAL = 1000, 60_000
+"""Bounds of ``total_weight``; below ``MAX_PERIOD``, as rounding up may add to it."""
 
 Schedule = Sequence[tuple[int, Mapping[str, int]]]
 """(first sample, weight per domain), the first samples rising from 0."""
@@ -99,9 +102,21 @@ class Mixture:
         return domains, counts
 
 
-def proportional_weights(sizes: Mapping[str, int], total: int = 1000) -> dict[str, int]:
+def total_weight(shares: Collection[float]) -> int:
+    """About what integer weights must sum to, so that 1 is the smallest of these shares.
+
+    A share below 1 / 60,000 gets a weight of 1 all the same, which is more than its own.
+    """
+    most = min(_MAX_TOTAL, MAX_PERIOD - len(shares))
+    needed = 1 / min(shares, default=1.0)
+    # A quotient that lies a rounding error above a whole number is that number.
+    return ceil(min(max(needed * (1 - 1e-12), _MIN_TOTAL), most))
+
+
+def proportional_weights(sizes: Mapping[str, int]) -> dict[str, int]:
     """Small integer weights in the proportion of ``sizes``; at least 1 where size > 0."""
     whole = sum(sizes.values())
+    total = total_weight([size / whole for size in sizes.values() if size > 0])
     weights = {
         name: max(1, round(total * size / whole)) for name, size in sizes.items() if size > 0
     }

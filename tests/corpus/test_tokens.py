@@ -168,3 +168,37 @@ def test_a_selection_decides_documents_domains_and_weights(
             {"corpus": [other], "selection": [selection], "tokenizer": [tokenizer]},
             store=tmp_path,
         )
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_selected_domain_without_train_text_is_tokenised(
+    make_corpus: MakeCorpus, tmp_path: Path
+) -> None:
+    """One source is held out as a whole; of another a budget leaves the held-out part only."""
+    rows = [row | {"quality": 0.9} for row in documents(40)]
+    for name, split in (("held", "validation"), ("cut", "validation"), ("cut", "train")):
+        rows += [
+            {"id": f"{split}{i}", "source": name, "text": "7 " * 40, "split": split, "quality": 0.1}
+            for i in range(3)
+        ]
+    corpus = make_corpus(rows)
+    size = sum(len(r["text"]) for r in rows if r["quality"] > 0.5 and r["split"] == "train")
+    select = BY_NAME["corpus.select"]
+    config = select.config.model_validate(
+        {"thresholds": {}, "budget": {"bytes": size, "by": "quality"}}
+    )
+    selection = run_stage(select, config, {"corpus": [corpus]}, store=tmp_path)
+    tokenizer = tokenizer_of(corpus, tmp_path)
+    inputs = {"corpus": [corpus], "selection": [selection], "tokenizer": [tokenizer]}
+    made = run_stage(BY_NAME["corpus.tokens"], TokensConfig(), inputs, store=tmp_path)
+    good = {"docs", "docstrings"}
+    train = TokenStore.open(made.path("tokens/train"))
+    validation = TokenStore.open(made.path("tokens/validation"))
+    assert set(train.domains) == good
+    assert set(validation.domains) == {"cut", "held"} | {
+        r["source"] for r in rows if r["source"] in good and r["split"] == "validation"
+    }
+    held = made.manifest.stats["splits"]["validation"]["domains"]
+    assert (held["held"]["documents"], held["cut"]["documents"]) == (3, 3)
+    assert validation.verify() == []
+    assert set(validation.meta.weights or {}) <= good

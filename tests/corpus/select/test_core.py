@@ -10,7 +10,14 @@ from corpus.errors import CorpusError
 from corpus.select.budget import cuts, keys_of
 from corpus.select.config import BudgetConfig, DomainsConfig, MixtureConfig, SelectConfig, Threshold
 from corpus.select.thresholds import domains_of, outcomes
-from corpus.select.weights import integer_weights, shares_of
+from corpus.select.weights import (
+    caps_of,
+    integer_weights,
+    repeats_of,
+    rounding_notes,
+    shares_of,
+)
+from corpus.token_store.mixture import MAX_PERIOD
 
 
 def test_keys_order_by_value_and_missing_values_come_last() -> None:
@@ -121,8 +128,54 @@ def test_no_domain_is_repeated_more_often_than_allowed() -> None:
     assert "max_repeats" in notes[0]
 
 
-def test_integer_weights_are_at_least_one() -> None:
-    assert integer_weights({"a": 0.9999, "b": 0.0001}) == {"a": 1000, "b": 1}
+def test_integer_weights_keep_small_shares_and_are_at_least_one() -> None:
+    assert integer_weights({"a": 0.75, "b": 0.25}) == {"a": 750, "b": 250}
+    assert integer_weights({"a": 0.9999, "b": 0.0001}) == {"a": 9999, "b": 1}
+    assert integer_weights({"a": 1 - 1e-9, "b": 1e-9}) == {"a": 60_000, "b": 1}
+    assert integer_weights({}) == {}
+    many = {str(i): 1e-9 for i in range(20_000)} | {"big": 1 - 2e-5}
+    assert sum(integer_weights(many).values()) <= MAX_PERIOD
+
+
+def test_whole_weights_hold_max_repeats_too() -> None:
+    rng = random.Random()
+    for _ in range(200):
+        sizes = {str(i): int(10 ** rng.uniform(6, 9)) for i in range(rng.randint(2, 12))}
+        config = MixtureConfig(temperature=rng.uniform(1, 5), max_repeats=rng.uniform(1.5, 6))
+        shares, notes = shares_of(sizes, config)
+        assert notes == []
+        weights = integer_weights(shares, caps_of(sizes, config))
+        total = sum(weights.values())
+        repeats = repeats_of(weights, sizes, config)
+        for name, weight in weights.items():
+            seen = weight / total * sum(sizes.values()) / sizes[name]
+            assert seen == pytest.approx(repeats[name])
+            assert seen <= config.max_repeats * 1.01
+            assert abs(weight - shares[name] * total) < 2 + len(sizes) * shares[name]
+        assert rounding_notes(repeats, weights, config) == []
+
+
+def test_a_share_too_small_for_a_weight_is_noted() -> None:
+    config = MixtureConfig(max_repeats=4)
+    sizes = {"web": 50_000_000_000, "tiny": 2_000_000}
+    weights = integer_weights(shares_of(sizes, config)[0], caps_of(sizes, config))
+    repeats = repeats_of(weights, sizes, config)
+    assert repeats["tiny"] <= 4
+    assert rounding_notes(repeats, weights, config) == []
+    sizes["tiny"] = 2000
+    weights = integer_weights(shares_of(sizes, config)[0], caps_of(sizes, config))
+    repeats = repeats_of(weights, sizes, config)
+    assert repeats["tiny"] == pytest.approx(50_000_002_000 / 60_000 / 2000, rel=1e-3)
+    (note,) = rounding_notes(repeats, weights, config)
+    assert "'tiny' is seen 416.7 times" in note
+
+
+def test_once_over_everything_holds_max_repeats_of_one() -> None:
+    sizes = {name: random.randint(1, 10**6) for name in "abcde"}
+    shares, notes = shares_of(sizes, MixtureConfig(temperature=3, max_repeats=1))
+    whole = sum(sizes.values())
+    assert shares == pytest.approx({name: size / whole for name, size in sizes.items()})
+    assert notes == []
 
 
 def test_a_budget_is_bytes_or_tokens() -> None:

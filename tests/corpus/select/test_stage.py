@@ -15,7 +15,7 @@ from clusters.execute import run_stage
 from clusters.failpoints import VARIABLE
 from corpus.errors import CorpusError
 from corpus.select.config import SelectConfig
-from corpus.selection import Selection
+from corpus.selection import Selection, Summary
 from corpus.stages import STAGES
 
 SELECT = next(stage for stage in STAGES if stage.name == "corpus.select")
@@ -114,6 +114,25 @@ def test_weights_drop_and_score_buckets(make_corpus: Make, tmp_path: Path) -> No
     domains = Selection.open(run(corpus, tmp_path, per_domain)).summary.domains
     assert 500 < domains["a"].train.bytes <= 1000
     assert 2500 < domains["b"].train.bytes <= 3000
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_repeats_are_those_of_the_whole_weights(make_corpus: Make, tmp_path: Path) -> None:
+    big = [{"id": str(i), "source": "big", "text": "x" * 8000} for i in range(10)]
+
+    def summary(text: str, max_repeats: float) -> Summary:
+        corpus = make_corpus([*big, {"id": "t", "source": "tiny", "text": text}])
+        config = {"thresholds": {}, "mixture": {"max_repeats": max_repeats}}
+        return Selection.open(run(corpus, tmp_path / str(len(text)), config)).summary
+
+    small = summary("x" * 10, 2)
+    assert small.weights == {"big": 8000, "tiny": 1}
+    assert small.domains["tiny"].repeats == pytest.approx(1, abs=1e-3)
+    assert small.notes == []
+    tiny = summary("x", 1.2)
+    assert tiny.domains["tiny"].repeats == pytest.approx(80_001 / 60_001, abs=1e-3)
+    (note,) = tiny.notes
+    assert "domain 'tiny' is seen 1.333 times, more often than max_repeats 1.2" in note
 
 
 @pytest.mark.usefixtures("ray_session")

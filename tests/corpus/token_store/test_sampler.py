@@ -224,3 +224,8 @@ def test_proportional_weights_keep_small_domains() -> None:
     assert weights["small"] == 1
     assert "empty" not in weights
     assert proportional_weights({"a": 10, "b": 30}) == {"a": 1, "b": 3}
+
+
+def test_proportional_weights_see_a_small_domain_as_often_as_the_others() -> None:
+    assert proportional_weights({"web": 50_000_000, "tiny": 1000}) == {"web": 50_000, "tiny": 1}
+    assert proportional_weights({"web": 10**12, "tiny": 1}) == {"web": 60_000, "tiny": 1}
