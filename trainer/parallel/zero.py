@@ -46,8 +46,8 @@ class ZeroStepper(Collective):
         self._engine = _engine(module, optimiser, config)
         self._zero = self._engine.optimizer
         zero_state.prepare(self._zero, zero_stage)
-        scaler = getattr(self._zero, "loss_scaler", None)
-        if getattr(scaler, "dynamic", False):
+        scaler: Any = getattr(self._zero, "loss_scaler", None)
+        if scaler is not None and getattr(scaler, "dynamic", False):
             # An overflow at the smallest scale is a bad step, which the loop knows to handle.
             scaler.raise_error_at_min_scale = False
 
