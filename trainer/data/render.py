@@ -61,9 +61,12 @@ def _refuse_control_tokens(value: Any, tokenizer: Any) -> None:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every string inside a JSON value."""
+    """Every string inside a JSON value, names of keys too: templates write both."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from (key, *_strings(item))
+    elif isinstance(value, list):
+        for item in value:
             yield from _strings(item)

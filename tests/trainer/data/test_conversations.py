@@ -56,7 +56,7 @@ def test_nothing_to_train_on_is_refused(tokenizer):
         render(late_system, tokenizer)
 
 
-@pytest.mark.parametrize("place", ["content", "arguments", "description"])
+@pytest.mark.parametrize("place", ["content", "arguments", "description", "properties"])
 @pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<tool_call>"])
 def test_spelled_control_tokens_are_refused(tokenizer, place: str, token: str):
     """Serving encodes them as text; trained on, they would close the turn."""
@@ -66,8 +66,12 @@ def test_spelled_control_tokens_are_refused(tokenizer, place: str, token: str):
         "content": raw["messages"][0],
         "arguments": call,
         "description": raw["tools"][0]["function"],
+        "properties": raw["tools"][0]["function"]["parameters"],
     }[place]
-    spot[place] += f" {token}"
+    if isinstance(spot[place], str):
+        spot[place] += f" {token}"
+    else:
+        spot[place][f"a {token}"] = {"type": "string"}
     with pytest.raises(UnusableConversation, match="control token"):
         render(Conversation.model_validate(raw), tokenizer)
 
