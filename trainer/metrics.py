@@ -1,16 +1,21 @@
 """Metrics of a training run: what repeats in one file, what never repeats in another."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
+
+LOSS_DIGITS = 6
+"""Decimal places of a loss in ``metrics.jsonl``."""
 
 
 class MetricsLog:
     """Rank 0's record of a run; the other ranks hold one that writes nothing.
 
     ``lines`` are the lines of ``metrics.jsonl`` so far: the same for every run of the
-    same config. Times and events go to ``timings`` as they happen.
+    same config. Times and events go to ``timings`` as they happen. What is no finite number,
+    as a gradient norm after an overflow, is null in both: JSON has no word for it.
     """
 
     def __init__(self, timings: Path | None) -> None:
@@ -43,7 +48,7 @@ class MetricsLog:
         self._keep(
             step=step,
             samples=samples,
-            loss=round(loss, 6),
+            loss=round(loss, LOSS_DIGITS),
             lr=float(f"{lr:.6g}"),
             grad_norm=float(f"{grad_norm:.5g}"),
             loss_tokens=loss_tokens,
@@ -60,7 +65,7 @@ class MetricsLog:
 
     def validation(self, step: int, samples: int, losses: dict[str, float]) -> None:
         """Note validation losses per domain, in nats per token, after ``step`` steps."""
-        rounded = {domain: round(loss, 6) for domain, loss in losses.items()}
+        rounded = {domain: round(loss, LOSS_DIGITS) for domain, loss in losses.items()}
         self._keep(step=step, samples=samples, validation=rounded)
         self._time(event="validation", step=step, losses=rounded)
 
@@ -90,10 +95,21 @@ class MetricsLog:
         self._time(event="notice", text=text)
 
     def _keep(self, **values: Any) -> None:
-        self.lines.append(json.dumps(values, sort_keys=True) + "\n")
+        self.lines.append(_to_json(values, sort_keys=True) + "\n")
 
     def _time(self, **values: Any) -> None:
         if self._timings is None:
             return
         with open(self._timings, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+            file.write(_to_json({"time": round(time.time(), 3), **values}) + "\n")
+
+
+def _to_json(values: dict[str, Any], sort_keys: bool = False) -> str:
+    return json.dumps(_finite(values), sort_keys=sort_keys, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for every number in it that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -37,7 +37,8 @@ class Trace:
     step: int
     samples: list[int]
     loss: float
-    grad_norm: float
+    grad_norm: float | None
+    """None where the gradient overflowed."""
     proved: bool
     """The token store's samples have the checksum that training noted."""
     documents: list[TracedDocument]

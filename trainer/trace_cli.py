@@ -34,8 +34,9 @@ def _print(found: Any, count: int) -> None:
 
     console = Console()
     proof = "the checksum of its rows agrees" if found.proved else "THE CHECKSUM DIFFERS"
+    norm = "not finite" if found.grad_norm is None else f"{found.grad_norm:.3g}"
     console.print(
-        f"step {found.step}: loss {found.loss:.4f}, gradient norm {found.grad_norm:.3g}, samples "
+        f"step {found.step}: loss {found.loss:.4f}, gradient norm {norm}, samples "
         f"{found.samples[0]} to {found.samples[-1]}, {len(found.documents)} documents; {proof}",
         highlight=False,
         soft_wrap=True,

@@ -150,7 +150,11 @@ def _stats(job: Job) -> dict[str, Any]:
         "steps": summary["step"],
         "parameters": summary["parameters"],
         "loss_tokens": sum(entry["loss_tokens"] for entry in steps),
-        **{f"validation_loss/{domain}": loss for domain, loss in validation[-1].items()},
+        **{
+            f"validation_loss/{domain}": loss
+            for domain, loss in validation[-1].items()
+            if loss is not None  # null stands for what is no finite number
+        },
     }
     return {
         "in": summary["in"],
