@@ -16,7 +16,7 @@ from trainer.checkpoint import CheckpointStore
 from trainer.config import BadStepConfig, OptimiserConfig
 from trainer.cursor import Cursor, Ranges
 from trainer.data.rows import RowSource
-from trainer.metrics import MetricsLog
+from trainer.metrics import LOSS_DIGITS, MetricsLog
 from trainer.parallel.stepper import Stepper
 from trainer.schedule import learning_rate
 from trainer.step import Measured, forward_backward, validation_losses
@@ -93,7 +93,6 @@ class _Training:
         self.cursor = Cursor(skipped=plan.skipped)
         self.watch = SpikeWatch(plan.bad_steps)
         self.held_out = source.validation()
-        self.bad = 0
 
     def run(self, leaving: Callable[[], bool]) -> None:
         if not self.resume():
@@ -162,7 +161,7 @@ class _Training:
                 self.handle(problem, measured, samples, after)
                 return
         self.cursor = after
-        self.watch.good(measured.loss)
+        self.watch.good(round(measured.loss, LOSS_DIGITS))  # as a restart reads it again
         self.log.step(
             after.step,
             samples=after.samples,
@@ -178,7 +177,9 @@ class _Training:
 
     def handle(self, problem: str, measured: Measured, samples: list[int], after: Cursor) -> None:
         """A bad step: its weights were not changed. Stop, skip it, or rewind."""
-        plan, self.bad = self.plan, self.bad + 1
+        plan = self.plan
+        # Every bad step so far left out a range; counted so, a restart forgets none.
+        bad = len(self.cursor.skipped) - len(plan.skipped) + 1
         where = f"step {after.step}: {problem} on samples {samples[0]} to {samples[-1]}"
         if plan.bad_folder is not None:
             write_batch(
@@ -190,7 +191,7 @@ class _Training:
             )
             where += f"; its batch is in {plan.bad_folder}"
         action = plan.bad_steps.action
-        if action == "stop" or self.bad > plan.bad_steps.at_most:
+        if action == "stop" or bad > plan.bad_steps.at_most:
             raise TrainingDiverged(
                 f"{where}; lower optimiser.lr or raise optimiser.warmup_steps, or set "
                 "bad_steps.action to skip or rewind"

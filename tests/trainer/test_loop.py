@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.trainer.inputs import TINY_MODEL, Inputs
-from trainer.bad_steps import TrainingDiverged
+from tests.trainer.ranks import Run, run_here
+from trainer.bad_steps import SpikeWatch, TrainingDiverged
 from trainer.checkpoint import CheckpointStore
 from trainer.config import ModelShape, OptimiserConfig
 from trainer.data.rows import Row, collate
@@ -151,6 +152,36 @@ def test_a_loss_that_is_no_number_stops_with_the_remedy(stepper: PlainStepper, t
             weight[0] = float("nan")
     with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*lower optimiser\.lr"):
         run(stepper, tmp_path, RandomRows(1), plan())
+
+
+def test_a_restart_forgets_no_bad_step(tmp_path: Path):
+    """Every rise is a bad step here: one more than allowed stops, in one piece or in two."""
+
+    def leaping(root: str, at_most: int, stop_after: int | None = None) -> Run:
+        bad_steps = {"action": "skip", "max_rise": 1e-9, "window": 1, "at_most": at_most}
+        options = {"bad_steps": bad_steps}
+        return Run(
+            str(tmp_path / root), {"workers": 1}, 3, 10, stop_after, options=options, few_rows=True
+        )
+
+    lines = [line for line in run_here(leaping("all", 99)).lines if "loss" in line]
+    left_out = [line["samples"] // 5 - line["step"] for line in lines]
+    bad, half = left_out[-1], next(i for i, n in enumerate(left_out) if n)
+    assert 0 < left_out[half] < bad, "bad steps must lie on both sides of the restart"
+    with pytest.raises(TrainingDiverged):
+        run_here(leaping("whole", bad - 1))
+    run_here(leaping("cut", bad - 1, stop_after=half + 1))
+    with pytest.raises(TrainingDiverged):
+        run_here(leaping("cut", bad - 1))
+
+
+def test_the_median_is_taken_over_the_losses_that_a_restart_reads(
+    stepper: PlainStepper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    kept: list[float] = []
+    monkeypatch.setattr(SpikeWatch, "good", lambda self, loss: kept.append(loss))
+    lines = run(stepper, tmp_path, RandomRows(1), plan())
+    assert kept == [line["loss"] for line in lines if "loss" in line]
 
 
 def test_validation_loss_is_the_mean_over_loss_tokens(stepper: PlainStepper):
