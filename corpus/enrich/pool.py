@@ -11,9 +11,10 @@ from scipy import sparse
 
 from clusters.units import Unit
 from contracts.documents import TRAIN
+from corpus.documents import record_batches
 from corpus.enrich import bm25
 from corpus.enrich.config import Bm25Config
-from corpus.tables import BATCH_ROWS, write_table
+from corpus.tables import write_table
 from corpus.value.classifier import Classifier
 from corpus.value.examples import order_of
 
@@ -49,7 +50,7 @@ FOUND = pa.schema(
 def batches(part: Path, *columns: str) -> Iterator[pa.RecordBatch]:
     """A part's documents, a few hundred at a time."""
     with pq.ParquetFile(part) as file:
-        yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
+        yield from record_batches(file, columns)
 
 
 def draw(
