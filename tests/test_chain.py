@@ -16,7 +16,7 @@ RECIPE = Path(__file__).parent / "recipes" / "tiny.yaml"
 # Where the driver dies, in the order of the stages. Kills of workers, replicas and the
 # endpoint are tested room by room.
 KILLS = [
-    "corpus.build.cluster",
+    "corpus.build.clusters",
     "artifact.before_commit",
     "corpus.tokens.before_stores",
     "artifact.after_commit",
@@ -56,7 +56,7 @@ def test_a_chain_killed_in_every_stage_gives_the_same_bytes(tmp_path: Path) -> N
         assert done.returncode == -signal.SIGKILL, f"{place}: {done.stderr}"
     done = run_tiny(killed)
     assert done.returncode == 0, done.stderr
-    assert len(digests(calm)) == 11
+    assert len(digests(calm)) == 12
     assert digests(killed) == digests(calm)
     assert verify(killed / "runs" / "tiny") == []
     record = runs.load(calm / "runs" / "tiny")
