@@ -37,6 +37,7 @@ NOT_RUN = {
     ("eval", "score"): "reads the scores of a model",
     ("eval", "index"): "reads the scores of a model",
     ("train", "render"): "reads a tuned model",
+    ("train", "trace"): "reads a finished pretraining",
     ("train", "plan", "--validate"): "reads a table of measurements",
 }
 """Shown commands that are not executed here, and why; any other is."""
