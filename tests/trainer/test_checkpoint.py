@@ -1,5 +1,6 @@
 import errno
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,79 @@ def test_a_full_disk_is_told_with_the_remedy(
             save(store, 40)
     record, _ = CheckpointStore(tmp_path, prefix="test").resume(stepper(), print)
     assert record.step == 30
+
+
+class OneOfTwo(PlainStepper):
+    """A rank of two; the ranks are threads that meet in ``values``."""
+
+    world_size = 2
+
+    def __init__(self, rank: int, values: dict[int, object], meet: threading.Barrier) -> None:
+        super().__init__(Two().bfloat16(), OptimiserConfig())
+        self.rank, self._values, self._meet = rank, values, meet
+
+    def _all(self, value: object) -> list:
+        self._values[self.rank] = value
+        self._meet.wait()
+        found = [self._values[0], self._values[1]]
+        self._meet.wait()
+        return found
+
+    def total(self, values: list[float]) -> list[float]:
+        return [one + other for one, other in zip(*self._all(values), strict=True)]
+
+    def share(self, value: object) -> object:
+        return self._all(value)[0]
+
+
+@pytest.mark.parametrize("speechless", [False, True])
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("lost")])
+def test_a_rank_that_cannot_write_ends_the_others(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    asynchronous: bool,
+    speechless: bool,
+):
+    """Rank 1 fails, and if ``speechless`` it cannot even leave word: rank 0 must not wait on."""
+    write, publish = writer.write_shard, writer.publish
+
+    def fail_on_rank_1(path: Path, fragments: list) -> tuple[int, str]:
+        if path.name.startswith("rank-00001"):
+            raise error
+        return write(path, fragments)
+
+    def full(path: Path, text: str) -> bool:
+        if speechless and path.name == "part-00001.json":
+            raise OSError(errno.ENOSPC, "No space left")
+        return publish(path, text)
+
+    monkeypatch.setattr(writer, "write_shard", fail_on_rank_1)
+    monkeypatch.setattr(writer, "publish", full)
+    values: dict[int, object] = {}
+    meet = threading.Barrier(2, timeout=20)
+    told: dict[int, str] = {}
+
+    def rank(number: int) -> None:
+        policy = Policy(asynchronous=asynchronous)
+        store = CheckpointStore(tmp_path, prefix="test", policy=policy)
+        state = OneOfTwo(number, values, meet)
+        try:
+            store.save(state, Cursor(1, 4), [])
+            store.wait(state)
+        except CheckpointError as error:
+            told[number] = str(error)
+
+    threads = [threading.Thread(target=rank, args=(n,), daemon=True) for n in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(told) == [0, 1], "a rank still waits"
+    assert "did not write its part" in told[0] if speechless else "rank-00001" in told[0]
+    assert str(error.args[-1]) in told[1]
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_counters_and_skipped_ranges_come_back(tmp_path: Path):

@@ -10,6 +10,7 @@ A folder without a record is an unfinished save and is never read.
 
 import secrets
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ class CheckpointStore:
         self._policy = policy or Policy()
         self._snapshot = Snapshot()
         self._task = BackgroundTask()
+        self._given_up = threading.Event()
         self.world_sizes: list[tuple[int, int]] = []
         """(first step, ranks) of every stretch of the run so far."""
 
@@ -98,6 +100,11 @@ class CheckpointStore:
         Raises:
             CheckpointError: a rank could not write its part.
         """
+        if stepper.rank:
+            self._task.wait()
+        (failures,) = stepper.total([float(self.failed)])
+        if failures:
+            self._given_up.set()  # rank 0 may be waiting for a part that never comes
         self._task.wait()
         (failures,) = stepper.total([float(self.failed)])
         if failures:
@@ -105,6 +112,7 @@ class CheckpointStore:
 
     def raise_failure(self) -> None:
         """Say why checkpoints cannot be written, with the remedy."""
+        self._given_up.set()
         raise CheckpointError(
             f"a checkpoint could not be written: {self._task.error or 'see the other ranks'}; "
             f"make room below {self.root}, or lower checkpoint.keep_last; the same command "
@@ -171,7 +179,7 @@ class CheckpointStore:
         if stepper.rank == 0:
             (directory / METRICS_NAME).write_text(text, encoding="utf-8")
             record.files[METRICS_NAME] = hash_file(directory / METRICS_NAME)
-            record.files.update(gather_parts(directory, stepper.world_size))
+            record.files.update(gather_parts(directory, stepper.world_size, self._given_up))
             if not publish_record(self.root, record):
                 shutil.rmtree(directory, ignore_errors=True)
             self._prune()

@@ -1,9 +1,9 @@
 """Writes a rank's snapshot in a thread of its own while training goes on."""
 
+import contextlib
 import json
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,15 +76,21 @@ def write_part(
     try:
         size, checksum = write_shard(directory / name, fragments)
         failpoint(f"{prefix}.in_save")
-    except OSError as error:
-        message = f"{directory / name}: {error.strerror or error}"
-        publish(part, json.dumps({"error": message}))
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError):  # a full disk may not even take this
+            publish(part, json.dumps({"error": f"{directory / name}: {reason}"}))
         raise
     publish(part, json.dumps({"file": name, "bytes": size, "blake3": checksum}))
 
 
-def gather_parts(directory: Path, ranks: int) -> dict[str, tuple[int, str]]:
+def gather_parts(
+    directory: Path, ranks: int, given_up: threading.Event
+) -> dict[str, tuple[int, str]]:
     """Wait until every rank has written its part; their files, (bytes, blake3).
+
+    Args:
+        given_up: set once some rank is known to have failed, perhaps without a word.
 
     Raises:
         OSError: a rank could not write.
@@ -93,7 +99,8 @@ def gather_parts(directory: Path, ranks: int) -> dict[str, tuple[int, str]]:
     for rank in range(ranks):
         path = directory / _part_name(rank)
         while not path.exists():
-            time.sleep(_POLL_SECONDS)
+            if given_up.wait(_POLL_SECONDS) and not path.exists():
+                raise OSError(f"{directory}: rank {rank} did not write its part")
         part = json.loads(path.read_text(encoding="utf-8"))
         if "error" in part:
             raise OSError(part["error"])
