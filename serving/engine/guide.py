@@ -95,7 +95,12 @@ def _grammar(guide: Guide) -> str:
         choices = json.loads(guide.text)
         if not choices or not all(isinstance(c, str) and c for c in choices):
             raise ValueError("choices must be a list of strings, none empty")
-        spelled = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+        spelled = " | ".join(_spelled(choice) for choice in choices)
         return llguidance.LLMatcher.grammar_from_lark(f"start: {spelled}")
     except (ValueError, TypeError) as error:
         raise InvalidSampling(f"guide: no usable {guide.kind.value}: {error}") from error
+
+
+def _spelled(choice: str) -> str:
+    """A string of the grammar. JSON lets DEL stand as it is, the grammar's lexer does not."""
+    return json.dumps(choice, ensure_ascii=False).replace("\x7f", "\\u007f")

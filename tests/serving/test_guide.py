@@ -47,6 +47,12 @@ def test_whatever_is_allowed_matches(guides: Guides, tokenizer: ChatTokenizer) -
         assert wander(guides.matcher(guide), tokenizer, rng) in choices
 
 
+@pytest.mark.parametrize("choice", ["\x7f", 'a\x7f"\\u007f\\', "\x01\x85\u2028😀"])
+def test_a_choice_of_odd_characters(guides: Guides, tokenizer: ChatTokenizer, choice: str) -> None:
+    matcher = guides.matcher(Guide(GuideKind.CHOICE, json.dumps([choice])))
+    assert wander(matcher, tokenizer, random.Random()) == choice
+
+
 def test_json_of_a_schema(guides: Guides, tokenizer: ChatTokenizer) -> None:
     schema = {
         "type": "object",
