@@ -71,7 +71,7 @@ def load_engine(
     model = load_model(path)
     if dense_rows is not None:
         _keep_dense(model, dense_rows)
-    context = _context(path, config, max_context)
+    context = _context(path, model.config, max_context)
     tokens = slots * context if cache_tokens is None else cache_tokens
     if tokens < context:
         raise ModelError(
@@ -110,8 +110,9 @@ def _keep_dense(model: "PreTrainedModel", rows: int) -> None:
             module.keep_dense(rows)
 
 
-def _context(path: Path, config: dict[str, Any], wanted: int | None) -> int:
-    limit = config.get("max_position_embeddings") or DEFAULT_CONTEXT
+def _context(path: Path, config: Any, wanted: int | None) -> int:
+    # The model's config, not the file: GPT-2's file spells it n_positions.
+    limit = getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT
     context = wanted or min(limit, DEFAULT_CONTEXT)
     if context > limit:
         raise ModelError(f"{path}: max_context is {context}, the model allows {limit}")

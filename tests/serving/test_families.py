@@ -140,3 +140,12 @@ def test_says_what_it_does_not_run(kind: str, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=says):
         load_model(tmp_path)
+
+
+def test_no_context_is_longer_than_the_model(tmp_path: Path) -> None:
+    path = make("gpt2", tmp_path)
+    engine = load_engine(path, slots=1)
+    assert engine.stats().max_context == 256
+    engine.close()
+    with pytest.raises(ModelError, match="max_context is 257, the model allows 256"):
+        load_engine(path, slots=1, max_context=257)
