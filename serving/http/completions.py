@@ -63,12 +63,17 @@ async def _stream(
     service: Service, body: CompletionRequest, planned: list[EngineRequest]
 ) -> AsyncIterator[dict[str, Any]]:
     choices = [Choice(request) for request in planned]
+    offsets = [0] * len(choices)
     head = envelope("cmpl", "text_completion", service.model_name, service.engine.model_digest)
     pieces: Any = service.run(planned, body.stop_strings)
     with service.admit(len(planned)):
         async with aclosing(pieces):
             async for index, piece in pieces:
                 entry = _chunk(service, body, choices[index], index, piece)
+                if body.logprobs is not None:
+                    said = plain_logprobs(service.tokenizer, piece, offsets[index])
+                    offsets[index] += sum(map(len, said["tokens"]))
+                    entry["logprobs"] = said
                 choices[index].add(piece)
                 yield {**head, "choices": [entry]}
     if body.stream_options and body.stream_options.include_usage:
@@ -84,9 +89,6 @@ def _chunk(
         "finish_reason": piece.finish_reason and finish_name(piece.finish_reason),
         "logprobs": None,
     }
-    if body.logprobs is not None:
-        offset = len(service.tokenizer.decode(before.token_ids))
-        entry["logprobs"] = plain_logprobs(service.tokenizer, piece, offset)
     if body.return_token_ids:
         entry["token_ids"] = list(piece.token_ids)
         entry["policy_version"] = piece.policy_version

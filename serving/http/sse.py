@@ -41,4 +41,5 @@ async def _lines(first: dict[str, Any], events: Any) -> AsyncIterator[str]:
 
 
 def _line(event: dict[str, Any]) -> str:
-    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+    # In ASCII: some clients end a line at U+0085, U+2028 and U+2029 too.
+    return f"data: {json.dumps(event)}\n\n"

@@ -135,6 +135,33 @@ def test_completions(client: OpenAI, tokenizer: ChatTokenizer) -> None:
     assert offsets == first.logprobs.text_offset
 
 
+def test_streamed_offsets_count_as_those_of_the_whole(
+    serve: Callable[..., OpenAI], tokenizer: ChatTokenizer
+) -> None:
+    """Where a character is made of several tokens, too."""
+    client = serve(scripted(tokenizer, "日本 fox é 😀."))
+    asked = dict(model="tiny", prompt="a", max_tokens=60, logprobs=0, n=2)
+    whole = client.completions.create(**asked)
+    offsets: list[list[int]] = [[], []]
+    for event in client.completions.create(**asked, stream=True):
+        (choice,) = event.choices
+        offsets[choice.index] += choice.logprobs.text_offset
+    assert offsets == [choice.logprobs.text_offset for choice in whole.choices]
+
+
+def test_an_event_is_one_line_to_every_client(
+    serve: Callable[..., OpenAI], tokenizer: ChatTokenizer
+) -> None:
+    text = "a\u2028b\u2029c\x85d"
+    base = serve(scripted(tokenizer, text)).base_url
+    body = {"model": "tiny", "prompt": "a", "max_tokens": 60, "stream": True}
+    with httpx.stream("POST", f"{base}completions", json=body) as reply:
+        lines = [line for line in reply.iter_lines() if line]
+    assert lines.pop() == "data: [DONE]"
+    said = [json.loads(line.removeprefix("data: "))["choices"][0]["text"] for line in lines]
+    assert "".join(said) == text
+
+
 def test_stop_strings(serve: Callable[..., OpenAI], tokenizer: ChatTokenizer) -> None:
     client = serve(scripted(tokenizer, "one two STOP three"))
     for stop in ("STOP", ["nowhere", "o ST"]):
