@@ -43,21 +43,21 @@ def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
         logits: shape (rows, vocabulary), float32.
         draws: one per row.
     """
-    totals = logits.logsumexp(dim=-1)
+    # Not logsumexp: it cuts a sum among threads, or does not, by how many rows there are.
+    # log_softmax gives each row to one thread.
+    plain = logits.log_softmax(dim=-1)
     changed = _changed(logits, draws)
     tokens = torch.argmax(changed, dim=-1)
     drawn = [row for row, draw in enumerate(draws) if draw.params.temperature > 0]
     if drawn:
         rows = torch.tensor(drawn, device=logits.device)
         tokens[rows] = _draw(changed[rows], [draws[r] for r in drawn])
-    logprobs = (logits.gather(1, tokens[:, None])[:, 0] - totals).tolist()
+    logprobs = plain.gather(1, tokens[:, None])[:, 0].tolist()
     return [
-        Choice(token, logprob, _top(logits[row], total, draws[row].params.top_logprobs))
-        if math.isfinite(total) and math.isfinite(logprob)
+        Choice(token, logprob, _top(logits[row], plain[row], draws[row].params.top_logprobs))
+        if math.isfinite(logprob)
         else None
-        for row, (token, logprob, total) in enumerate(
-            zip(tokens.tolist(), logprobs, totals.tolist(), strict=True)
-        )
+        for row, (token, logprob) in enumerate(zip(tokens.tolist(), logprobs, strict=True))
     ]
 
 
@@ -77,12 +77,15 @@ def _changed(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
 
 def _draw(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     """Inverse-CDF draw from the tempered and filtered distribution of each row."""
-    temperature = torch.tensor([d.params.temperature for d in draws], device=logits.device)
-    scaled = logits / temperature[:, None]
+    temperatures = [d.params.temperature for d in draws]
+    temperature = torch.tensor(temperatures, dtype=torch.float64, device=logits.device)
+    # From the likeliest down, in double: the smallest temperature there is divides it to 0.
+    below = logits.double() - logits.amax(dim=-1, keepdim=True)
+    scaled = below / temperature[:, None]
     for row, draw in enumerate(draws):
         keep(scaled[row], draw.params)
     # Only kept tokens have mass, so a draw in [0, total) always lands on one of them.
-    cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(dim=-1)
+    cumulative = torch.softmax(scaled, dim=-1).cumsum(dim=-1)
     uniform = torch.tensor([_uniform(d.params.seed, len(d.output)) for d in draws])
     target = uniform.double().to(logits.device) * cumulative[:, -1]
     return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0].clamp_(
@@ -90,11 +93,11 @@ def _draw(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     )
 
 
-def _top(row: torch.Tensor, total: float, count: int) -> tuple[tuple[int, float], ...]:
+def _top(row: torch.Tensor, plain: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
     if not count:
         return ()
-    values, ids = row.topk(min(count, row.shape[0]))
-    return tuple(zip(ids.tolist(), (values - total).tolist(), strict=True))
+    ids = row.topk(min(count, row.shape[0])).indices
+    return tuple(zip(ids.tolist(), plain[ids].tolist(), strict=True))
 
 
 def _uniform(seed: int, step: int) -> float:

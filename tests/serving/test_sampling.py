@@ -1,5 +1,6 @@
 import math
 import random
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -72,6 +73,34 @@ def test_a_row_does_not_depend_on_its_company() -> None:
     for row in range(9):
         alone = sample(logits[row : row + 1], [params[row]], [steps[row]])
         assert (alone[0][0], alone[1][0]) == (together[0][row], together[1][row])
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_nor_on_how_much_company_where_the_vocabulary_is_large() -> None:
+    """A sum over 50257 numbers is cut among threads by how many rows there are."""
+    logits = torch.randn(64, 50257) * 3
+    params = [SamplingParams(temperature=t % 3 / 2, seed=t, top_logprobs=2) for t in range(64)]
+    draws = [Draw(p, [], []) for p in params]
+    together = choose(logits, draws)
+    for row in range(64):
+        assert choose(logits[row : row + 1], draws[row : row + 1]) == together[row : row + 1]
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-38, 1e-45, 1e-300, 5e-324])
+def test_the_smallest_temperatures_are_greedy(temperature: float) -> None:
+    logits = torch.randn(6, 500) * 40
+    filters = SamplingParams(temperature=temperature, top_p=0.9, top_k=40, min_p=0.01, seed=3)
+    plain = SamplingParams(temperature=temperature, seed=3)
+    for params in (plain, filters):
+        assert sample(logits, [params] * 6, [0] * 6)[0] == logits.argmax(-1).tolist()
 
 
 def test_steps_and_seeds_draw_anew() -> None:
