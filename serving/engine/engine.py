@@ -72,7 +72,7 @@ class PagedEngine:
         self, context_ids: Sequence[int], continuations: Sequence[Sequence[int]]
     ) -> list[Scored]:
         """Log-probs of each continuation; see the protocol."""
-        for continuation in continuations:
+        for continuation in continuations or [()]:
             ids = [*context_ids, *continuation]
             check_ids(ids, self._runner.max_context, self._runner.vocab_size)
         task = ScoreTask(self._runner, self._stepper.scheduler, context_ids, continuations)

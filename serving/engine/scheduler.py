@@ -24,6 +24,8 @@ class Scheduler:
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         """Both in line order."""
+        self.contexts: list[Sequence] = []
+        """Contexts to score that wait for blocks, in line order."""
         self.preemptions = 0
         self.weights = 0
         """How often the weights have changed."""
@@ -41,15 +43,23 @@ class Scheduler:
             OutOfBlocks: its prompt can never fit the cache.
         """
         # The prompt and the first token that is chosen from it.
-        needed = self.blocks.blocks_for(len(sequence.tokens) + 1)
-        if needed > self.blocks.usable:
-            raise OutOfBlocks(
-                f"a prompt of {len(sequence.tokens)} tokens needs {needed} cache blocks, "
-                f"there are {self.blocks.usable}"
-            )
-        self._arrivals += 1
-        sequence.arrival = self._arrivals
-        bisect.insort(self.waiting, sequence, key=_key)
+        self._line_up(sequence, self.waiting, len(sequence.tokens) + 1)
+
+    def add_context(self, context: Sequence) -> None:
+        """Queue a context to score: it needs blocks but no slot.
+
+        Nobody behind it is admitted before it has left ``contexts``.
+
+        Raises:
+            OutOfBlocks: it can never fit the cache.
+        """
+        self._line_up(context, self.contexts, len(context.tokens))
+
+    def is_next(self, context: Sequence) -> bool:
+        """Whether nobody before a queued context waits for blocks."""
+        slots = self.limits.max_running - len(self.running)
+        ahead = slots > 0 and self.waiting and self.waiting[0].key < context.key
+        return self.contexts[0] is context and not ahead
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, waiting or running; its blocks are free for the next step."""
@@ -103,6 +113,17 @@ class Scheduler:
         for sequence in self.running:
             sequence.cacheable = False
 
+    def _line_up(self, sequence: Sequence, line: list[Sequence], tokens: int) -> None:
+        needed = self.blocks.blocks_for(tokens)
+        if needed > self.blocks.usable:
+            raise OutOfBlocks(
+                f"a prompt of {len(sequence.tokens)} tokens needs {needed} cache blocks, "
+                f"there are {self.blocks.usable}"
+            )
+        self._arrivals += 1
+        sequence.arrival = self._arrivals
+        bisect.insort(line, sequence, key=_key)
+
     def _make_way(self) -> None:
         """Preempt the last runner for a waiting sequence of a better priority."""
         while self.waiting and self.running:
@@ -140,7 +161,10 @@ class Scheduler:
 
     def _admit(self, plan: Plan) -> None:
         while self.waiting and len(self.running) < self.limits.max_running:
-            if self._budget(plan) <= 0 or not self._start(self.waiting[0]):
+            head = self.waiting[0]
+            if self.contexts and self.contexts[0].key < head.key:
+                return
+            if self._budget(plan) <= 0 or not self._start(head):
                 return
             sequence = self.waiting.pop(0)
             bisect.insort(self.running, sequence, key=_key)

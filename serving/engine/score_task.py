@@ -26,7 +26,7 @@ class ScoreTask:
         self.results: list[Scored] = []
         self._runner = runner
         self._scheduler = scheduler
-        # The scheduler never sees this sequence; it only gives its chunks a shape.
+        # It stands in the scheduler's line for its blocks, and is never planned.
         self._context = Scheduled("score", list(context), len(context))
         self._packs: Iterator[Pack] = packs(len(context), continuations)
         self._last: torch.Tensor | None = None
@@ -41,7 +41,8 @@ class ScoreTask:
             raise
 
     def close(self) -> None:
-        """Give the context's blocks back."""
+        """Give the context's blocks, or its place in line, back."""
+        self._leave_line()
         self._scheduler.blocks.release(self._context.table)
 
     def _turn(self) -> bool:
@@ -71,19 +72,28 @@ class ScoreTask:
         return chunk.start + chunk.count == len(self._context.tokens)
 
     def _open(self) -> bool:
-        """Take the blocks of the context; False while too few are free."""
+        """Take the blocks of the context; False while others are first or too few are free."""
         context = self._context
         if not context.tokens:
             return True
+        if not context.arrival:
+            self._scheduler.add_context(context)
+        if not self._scheduler.is_next(context):
+            return False
         self._weights = self._scheduler.weights
         context.table, context.computed = self._scheduler.known(context.tokens, len(context.tokens))
         try:
             self._scheduler.blocks.grow(context.table, len(context.tokens))
         except OutOfBlocks:
-            self.close()
+            self._scheduler.blocks.release(context.table)
             return False
+        self._leave_line()
         self._scheduler.blocks.hits += context.computed
         return True
+
+    def _leave_line(self) -> None:
+        if self._context in self._scheduler.contexts:
+            self._scheduler.contexts.remove(self._context)
 
     def _next_chunk(self) -> Chunk | None:
         left = len(self._context.tokens) - self._context.computed

@@ -170,6 +170,70 @@ def test_a_cache_in_8_bits_changes_little(model_dir: Path, engine: Engine, vocab
         assert other.total == pytest.approx(one.total, rel=0.02)
 
 
+def test_a_long_context_gets_its_turn_in_a_crowd(model_dir: Path, vocab: int) -> None:
+    """Where the cache is never empty enough by chance, and also among other scores."""
+    engine = load_engine(model_dir, slots=8, threads=2, cache_tokens=256)
+    rng = random.Random()
+    context = [rng.randrange(vocab) for _ in range(240)]
+    over = False
+
+    async def client(index: int) -> None:
+        prompt = tuple(rng.randrange(vocab) for _ in range(40))
+        for turn in range(100_000):
+            if over:
+                return
+            sampling = SamplingParams(max_tokens=9 + 2 * (index % 8))
+            await collect(engine, EngineRequest(f"{index}-{turn}", prompt, sampling))
+
+    async def short_scores() -> None:
+        while not over:
+            await engine.score(context[:50], [[1]])
+
+    async def run() -> tuple[list, list]:
+        nonlocal over
+        crowd = [asyncio.create_task(client(i)) for i in range(12)]
+        crowd += [asyncio.create_task(short_scores()) for _ in range(3)]
+        await asyncio.sleep(0.2)
+        try:
+            score = engine.score(context, [[1, 2]])
+            return await asyncio.wait_for(score, 20), await engine.score(context, [[1, 2]])
+        finally:
+            over = True
+            await asyncio.gather(*crowd)
+
+    try:
+        first, second = asyncio.run(run())
+        assert first == second
+        assert engine.stats().blocks_used == 0
+    finally:
+        engine.close()
+
+
+def test_a_score_that_is_given_up_leaves_the_line(model_dir: Path) -> None:
+    engine = load_engine(model_dir, slots=2, threads=2, cache_tokens=256)
+    asked = SamplingParams(max_tokens=150)
+
+    async def run() -> None:
+        first = asyncio.create_task(collect(engine, EngineRequest("a", (1,) * 90, asked)))
+        await asyncio.sleep(0.05)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(engine.score([2] * 250, [[1]]), 0.05)
+        short = EngineRequest("b", (3,), SamplingParams(max_tokens=2))
+        await asyncio.wait_for(collect(engine, short), 10)
+        assert not first.done()
+        await first
+
+    try:
+        asyncio.run(run())
+    finally:
+        engine.close()
+
+
+def test_a_context_too_long_is_refused_with_nothing_to_score(engine: Engine) -> None:
+    with pytest.raises(PromptTooLong):
+        asyncio.run(engine.score([1] * 257, []))
+
+
 def test_score_says_what_is_greedy(model_dir: Path, engine: Engine) -> None:
     tokens, _, _ = asyncio.run(
         collect(engine, EngineRequest("greedy", (5, 6, 7), SamplingParams(max_tokens=6)))

@@ -55,6 +55,22 @@ def advance(scheduler: Scheduler, limit: dict[str, int], rng: random.Random) -> 
     return ended
 
 
+def advance_contexts(scheduler: Scheduler, scoring: list[Sequence], rng: random.Random) -> None:
+    """As scores do: who is next takes its blocks, and keeps them for a while."""
+    for context in list(scheduler.contexts):
+        if scheduler.is_next(context):
+            try:
+                scheduler.blocks.grow(context.table, len(context.tokens))
+            except OutOfBlocks:
+                continue
+            scheduler.contexts.remove(context)
+            scoring.append(context)
+    for context in list(scoring):
+        if rng.random() < 0.2:
+            scheduler.blocks.release(context.table)
+            scoring.remove(context)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.booleans(), st.integers(8, 40), st.integers(1, 6), st.integers(0, 1 << 30))
 def test_everybody_ends_and_nothing_leaks(
@@ -65,6 +81,7 @@ def test_everybody_ends_and_nothing_leaks(
     capacity = plans.blocks.usable * SIZE
     limit: dict[str, int] = {}
     alive: list[Sequence] = []
+    scoring: list[Sequence] = []
     ended = 0
     for step in range(1000):
         if rng.random() < 0.3:
@@ -78,16 +95,21 @@ def test_everybody_ends_and_nothing_leaks(
             plans.remove(gone)
         if rng.random() < 0.01:
             plans.weights_changed()
+        if rng.random() < 0.05:
+            plans.add_context(sequence("context", [0] * rng.randint(1, capacity)))
+        advance_contexts(plans, scoring, rng)
         for done in advance(plans, limit, rng):
             alive.remove(done)
             ended += 1
-        held = {b for s in plans.running for b in s.table.blocks}
+        held = {b for s in (*plans.running, *scoring) for b in s.table.blocks}
         assert plans.blocks.in_use == len(held)
     for _ in range(20_000):
-        if not plans.has_work:
+        if not (plans.has_work or plans.contexts or scoring):
             break
+        advance_contexts(plans, scoring, rng)
         ended += len(advance(plans, limit, rng))
     assert not plans.has_work
+    assert not plans.contexts
     assert plans.blocks.in_use == 0
     assert ended > 0
 
@@ -172,6 +194,37 @@ def test_nothing_old_is_shared_once_the_weights_have_changed() -> None:
         advance(plans, {"a": 9}, rng)
     plans.add(sequence("b", prompt))
     assert plans.plan().prefill[0].start == 0
+
+
+def test_a_context_waits_in_line_with_the_others() -> None:
+    rng = random.Random()
+    plans = scheduler(blocks=6, running=3)
+    limit = {name: 4 for name in ("before", "first", "behind", "better")}
+    plans.add(sequence("before", [1] * 9))
+    advance(plans, limit, rng)
+    advance(plans, limit, rng)
+    plans.add(sequence("first", [2] * 9))
+    context = sequence("context", [3] * 20)
+    plans.add_context(context)
+    plans.add(sequence("behind", [4]))
+    assert not plans.is_next(context)
+    started: list[str] = []
+    for _ in range(20):
+        advance(plans, limit, rng)
+        started += [s.id for s in plans.running if s.id not in started]
+        if plans.is_next(context) and not plans.running:
+            break
+    assert started == ["before", "first"]
+    plans.blocks.grow(context.table, 20)
+    plans.add(sequence("better", [5], priority=-1))
+    plans.blocks.release(context.table)
+    advance(plans, limit, rng)
+    assert [s.id for s in plans.running] == ["better"]
+    plans.contexts.remove(context)
+    while plans.has_work:
+        advance(plans, limit, rng)
+    with pytest.raises(OutOfBlocks, match="21 tokens needs 6 cache blocks, there are 5"):
+        plans.add_context(sequence("too long", [1] * 21))
 
 
 def test_a_chunk_is_whole_blocks() -> None:
