@@ -84,8 +84,10 @@ def read_curves(checkpoint: Artifact) -> Curves:
 
 
 def _add(curves: Curves, row: dict) -> None:
+    """Take a row's losses; null stands for one that was no number."""
     step = int(row["step"])
-    if "loss" in row:
+    if row.get("loss") is not None:
         curves.train.append((step, float(row["loss"])))
     for domain, loss in row.get("validation", {}).items():
-        curves.validation.setdefault(domain, []).append((step, float(loss)))
+        if loss is not None:
+            curves.validation.setdefault(domain, []).append((step, float(loss)))
