@@ -38,8 +38,10 @@ def check_equal(found: Result, wanted: Result) -> None:
         torch.testing.assert_close(found.weights[name], weight, rtol=1e-3, atol=3e-5)
 
 
-def check_layouts(ranks: int, layouts: dict[str, dict], tmp_path: Path, **other) -> Result:
-    seed = random.randrange(1000)
+def check_layouts(
+    ranks: int, layouts: dict[str, dict], tmp_path: Path, seed: int | None = None, **other
+) -> Result:
+    seed = random.randrange(1000) if seed is None else seed
     wanted = run_here(Run(str(tmp_path / "plain"), {"workers": 1}, seed, **other))
     runs = [
         Run(str(tmp_path / name), {"workers": ranks, **parallel}, seed, **other)
@@ -60,13 +62,24 @@ def test_four_ranks_in_groups_take_the_steps_of_one(tmp_path: Path):
     check_layouts(4, FOUR, tmp_path)
 
 
+def seed_with_a_leap(tmp_path: Path, options: dict) -> int:
+    """A random seed with which one plain process leaves steps out: the loss need not rise."""
+    for seed in random.sample(range(1000), 20):
+        run = Run(
+            str(tmp_path / f"try-{seed}"), {"workers": 1}, seed, options=options, few_rows=True
+        )
+        if run_here(run).lines[-1]["samples"] > 6 * 5:
+            return seed
+    raise AssertionError("no loss rose in 20 runs")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["skip", "rewind"])
 def test_a_step_that_is_left_out_leaves_no_trace(tmp_path: Path, action: str):
     """Every rise of the loss counts as a leap here, so that some steps are left out."""
     bad_steps = {"action": action, "max_rise": 1e-9, "window": 1, "at_most": 99}
     options = {"bad_steps": bad_steps}
-    wanted = check_layouts(2, TWO, tmp_path, options=options, few_rows=True)
-    assert wanted.lines[-1]["samples"] > 6 * 5, "no step was left out"
+    seed = seed_with_a_leap(tmp_path, options)
+    wanted = check_layouts(2, TWO, tmp_path, seed, options=options, few_rows=True)
     assert wanted.losses == sorted(wanted.losses, reverse=True)
     assert list((tmp_path / "plain" / "bad").glob("*.npz"))
