@@ -77,6 +77,21 @@ class Units:
         except FileNotFoundError:
             return None
 
+    def published(self, name: str) -> UnitRecord:
+        """The record of a unit that is done.
+
+        Raises:
+            RuntimeError: it is not published.
+        """
+        record = self.record(name)
+        if record is None:
+            raise RuntimeError(f"unit {name} is not published")
+        return record
+
+    def scratch(self, unit: str, name: str) -> Path:
+        """Absolute path of a scratch file of a published unit."""
+        return self.resolve(self.published(unit).scratch[name])
+
     def pending(self, names: list[str]) -> list[str]:
         """Those of ``names`` that are not published yet, in the same order."""
         return [name for name in names if not self._record_path(name).exists()]

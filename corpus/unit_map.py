@@ -43,7 +43,7 @@ def map_units(
     with progress.task(step, len(full), "shards") as task:
 
         def finish(name: str) -> None:
-            done[name] = stats_of(units, name)
+            done[name] = units.published(name).stats
             task.advance(1, note(done[name]) if note else None)
 
         for name in sorted(set(full).difference(pending)):
@@ -55,12 +55,13 @@ def map_units(
     return [done[name] for name in full]
 
 
-def stats_of(units: Units, name: str) -> dict[str, Any]:
-    """Stats of a published unit."""
-    record = units.record(name)
-    if record is None:
-        raise RuntimeError(f"unit {name} ended without a record")
-    return record.stats
+def once(units: Units, place: str, make: Callable[[Unit], None]) -> None:
+    """A step of one unit, ``STEP/all``, done by the driver; ``place`` as for ``map_units``."""
+    name = f"{place.rsplit('.', 1)[1]}/all"
+    if units.pending([name]):
+        with units.start(name) as unit:
+            make(unit)
+    failpoint(place)
 
 
 def workers_of(workers: int | None) -> int:

@@ -2,10 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from clusters.units import Units
 
 CANDIDATES_NAME = "candidates.parquet"
@@ -25,10 +21,7 @@ class Workspace:
 
     def file(self, unit: str, name: str) -> Path:
         """Path of a scratch file of a published unit."""
-        record = self.units.record(unit)
-        if record is None:
-            raise RuntimeError(f"unit {unit} is not published yet")
-        return self.units.resolve(record.scratch[name])
+        return self.units.scratch(unit, name)
 
     def of_shards(self, step: str, name: str) -> list[Path]:
         """The file ``name`` of every shard's unit of a step, in shard order."""
@@ -57,25 +50,3 @@ class Workspace:
         if self.units.record(f"score/{shard}") is None:
             return None
         return self.file(f"score/{shard}", SCORES_NAME)
-
-    def candidates(self, columns: list[str]) -> pa.Table:
-        """Columns of all candidates, in shard order."""
-        paths = [self.candidates_file(shard) for shard in self.shards]
-        return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
-
-    def counts(self) -> list[int]:
-        """Number of candidates of each shard."""
-        return [pq.read_metadata(self.candidates_file(shard)).num_rows for shard in self.shards]
-
-    def texts(self, rows: np.ndarray) -> list[str]:
-        """Texts of some candidates, in the order of ``rows``; one shard in memory at a time."""
-        found: dict[int, str] = {}
-        start = 0
-        for shard, count in zip(self.shards, self.counts(), strict=True):
-            inside = rows[(rows >= start) & (rows < start + count)]
-            if len(inside):
-                column = pq.read_table(self.candidates_file(shard), columns=["text"])["text"]
-                texts = column.take(inside - start).to_pylist()
-                found.update(zip(inside.tolist(), texts, strict=True))
-            start += count
-        return [found[row] for row in rows.tolist()]

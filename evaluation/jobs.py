@@ -148,9 +148,7 @@ def read_rows(path: Path) -> list[Score]:
 def published_rows(units: Units, jobs: Sequence[Job]) -> Iterator[Score]:
     """Rows of published jobs in order, with their latencies."""
     for job in jobs:
-        record = units.record(job.unit)
-        if record is None:
-            raise ValueError(f"unit {job.unit} is not published")
+        record = units.published(job.unit)
         (path,) = record.files.values()
         latencies = json.loads(units.resolve(record.scratch[_LATENCY]).read_text())
         for row, latency in zip(read_rows(units.resolve(path)), latencies, strict=True):

@@ -100,9 +100,7 @@ def run(context: StageContext) -> dict[str, Any]:
         replay = context.input("replay").path("tokens")
         check_store(replay / TRAIN, base, context.config.row_length, "replay")
     counts = render_inputs(context, base)
-    record = context.out.units.record("render/all")
-    assert record is not None
-    rendered = context.out.units.resolve(record.scratch[_RENDERED])
+    rendered = context.out.units.scratch("render/all", _RENDERED)
     objective = Tuning(context.config, context.seed, base, rendered, replay)
     job = Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl")
     stats = run_job(job, context.progress)
@@ -134,9 +132,7 @@ def render_inputs(context: StageContext, base: Path) -> dict[str, Any]:
             lines = [json.dumps(item, ensure_ascii=False) + "\n" for item in found.rejected]
             unit.path(_REJECTED).write_text("".join(lines), encoding="utf-8")
             unit.stats.update(conversations=found.total, rejected=len(found.rejected))
-    record = units.record("render/all")
-    assert record is not None
-    return record.stats
+    return units.published("render/all").stats
 
 
 def _too_bad(found: Any, allowed: float) -> str:

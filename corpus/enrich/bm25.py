@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from blake3 import blake3
 from scipy import sparse
 
 from corpus.enrich.config import Bm25Config
@@ -138,9 +137,3 @@ def fuse(
             score, count = fused.get(uid, (0.0, 0))
             fused[uid] = (score + 1 / (config.fusion + place + 1), count + 1)
     return fused
-
-
-def seed_order(texts: Sequence[str]) -> list[int]:
-    """Places of texts by hash of their content."""
-    digests = [blake3(text.encode("utf-8", "surrogatepass")).digest(16) for text in texts]
-    return sorted(range(len(texts)), key=lambda place: (digests[place], place))

@@ -32,7 +32,7 @@ from corpus.select.thresholds import domains_of
 from corpus.select.weights import integer_weights
 from corpus.selection import SUMMARY_NAME, DomainShare, Summary, part_name, schema
 from corpus.tables import write_table
-from corpus.unit_map import map_units, stats_of
+from corpus.unit_map import map_units
 from corpus.value.examples import order_of
 
 _STAGE = "corpus.complete"
@@ -96,17 +96,17 @@ class _Complete:
             self.context, _STAGE, self.config, parts=self.pool, sources=(), prefix=prefix
         )
         search.once("seeds", partial(self._seeds, domain=row["domain"]))
-        seeds = self._file(f"{prefix}seeds/all", SEEDS_NAME)
+        seeds = self.units.scratch(f"{prefix}seeds/all", SEEDS_NAME)
         report = search.run(seeds, {part: list(paths) for part, paths in taken.items()})
         found = {part: search.found(part) for part in self.pool}
         search.once(
             "cut", partial(self._cut, found=list(found.values()), budget=row["short_bytes"])
         )
-        cut = stats_of(self.units, f"{prefix}cut/all")["cut"]
+        cut = self.units.published(f"{prefix}cut/all").stats["cut"]
         arguments = {"found": found, "cut": cut, "seed": self.context.seed}
         stats = search.each_part("take", _take_unit, arguments)
         for part in self.pool:
-            taken[part].append(self._file(f"{prefix}take/{part}", _TAKEN_NAME))
+            taken[part].append(self.units.scratch(f"{prefix}take/{part}", _TAKEN_NAME))
         return {
             "found_documents": sum(unit["train"][0] for unit in stats),
             "found_bytes": sum(unit["train"][1] for unit in stats),
@@ -116,7 +116,7 @@ class _Complete:
 
     def _seeds(self, unit: Unit, domain: str) -> None:
         given = self.config.seeds.get(domain)
-        samples = [self._file(f"measure/{part}", _SAMPLE_NAME) for part in self.have]
+        samples = [self.units.scratch(f"measure/{part}", _SAMPLE_NAME) for part in self.have]
         mine = unit.scratch("sampled.parquet")
         table = TEXTS.empty_table()
         for path in samples:
@@ -193,12 +193,6 @@ class _Complete:
         )
         failpoint(f"{_STAGE}.after_{step}")
         return stats
-
-    def _file(self, unit: str, name: str) -> Path:
-        record = self.units.record(unit)
-        if record is None:
-            raise RuntimeError(f"unit {unit} is not published yet")
-        return self.units.resolve(record.scratch[name])
 
 
 def _measure_unit(unit: Unit, name: str, parts: dict[str, Path], config: CompleteConfig) -> None:

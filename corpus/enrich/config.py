@@ -122,10 +122,10 @@ class CompleteConfig(SearchConfig):
 
 def recall_inputs(config: RecallConfig) -> list[ExternalInput]:
     """Files of seeds, hashed; raises ConfigError where one cannot be read."""
-    from corpus.value.outside import hashed
+    from corpus.value.outside import seed_input
 
     return [
-        hashed(seed.path, f"seeds.{number}.path")
+        seed_input(seed.path, f"seeds.{number}.path")
         for number, seed in enumerate(config.seeds)
         if seed.path is not None
     ]
@@ -133,10 +133,10 @@ def recall_inputs(config: RecallConfig) -> list[ExternalInput]:
 
 def complete_inputs(config: CompleteConfig) -> list[ExternalInput]:
     """Files of seeds, hashed; raises ConfigError where one cannot be read."""
-    from corpus.value.outside import hashed
+    from corpus.value.outside import seed_input
 
     return [
-        hashed(seed.path, f"seeds.{domain}.path")
+        seed_input(seed.path, f"seeds.{domain}.path")
         for domain, seed in sorted(config.seeds.items())
         if seed.path is not None
     ]

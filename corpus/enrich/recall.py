@@ -62,9 +62,7 @@ def _seeds(search: Search, config: RecallConfig) -> Path:
             max_chars=SEED_CHARS,
         ),
     )
-    record = search.units.record("seeds/all")
-    assert record is not None
-    return search.units.resolve(record.scratch[SEEDS_NAME])
+    return search.units.scratch("seeds/all", SEEDS_NAME)
 
 
 def _write_unit(

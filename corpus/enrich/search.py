@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
-from clusters.failpoints import failpoint
 from clusters.stage import StageContext
 from clusters.units import Unit, Units
 from corpus.enrich import bm25, pool
@@ -24,7 +23,7 @@ from corpus.enrich.config import RoundsConfig, SearchConfig
 from corpus.errors import CorpusError
 from corpus.select.budget import cuts, keys_of
 from corpus.tables import write_table
-from corpus.unit_map import map_units, stats_of
+from corpus.unit_map import map_units, once
 from corpus.value.classifier import Classifier, Example, fit
 from corpus.value.config import ClassifierConfig, FastTextConfig, Seed
 from corpus.value.examples import is_held, order_of
@@ -78,7 +77,7 @@ class Search:
             "parts": self.parts,
             "units": self.units,
             "scored": last if self.config.classifies else None,
-            "fused": self._file(f"{self.prefix}fuse/all", _FUSED) if self.config.searches else None,
+            "fused": self._scratch("fuse/all", _FUSED) if self.config.searches else None,
             "min_score": self.config.rounds.min_score,
             "limit": limit,
             "taken": taken or {},
@@ -89,7 +88,7 @@ class Search:
 
     def found(self, part: str) -> Path:
         """What was found in one part."""
-        return self._file(f"{self.prefix}gather/{part}", pool.FOUND_NAME)
+        return self._scratch(f"gather/{part}", pool.FOUND_NAME)
 
     def draw(self, step: str, count: int, max_chars: int, *, inside: bool) -> list[Path]:
         """Train documents of smallest hash: of the seeds' sources, or of all others."""
@@ -101,15 +100,11 @@ class Search:
             "inside": inside,
         }
         self.each_part(step, _draw, arguments)
-        return [self._file(f"{self.prefix}{step}/{part}", pool.DRAWN_NAME) for part in self.parts]
+        return [self._scratch(f"{step}/{part}", pool.DRAWN_NAME) for part in self.parts]
 
     def once(self, step: str, make: Callable[[Unit], None]) -> None:
         """A step of one unit, done by the driver."""
-        name = f"{self.prefix}{step}/all"
-        if self.units.pending([name]):
-            with self.units.start(name) as unit:
-                make(unit)
-        failpoint(f"{self.stage}.{self.prefix}{step}")
+        once(self.units, f"{self.stage}.{self.prefix}{step}", make)
 
     def each_part(self, step: str, work: Any, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         """A step of one unit per part of the pool."""
@@ -123,31 +118,34 @@ class Search:
             progress=self.context.progress,
         )
 
-    def _file(self, unit: str, name: str) -> Path:
-        return _file(self.units, unit, name)
+    def _scratch(self, unit: str, name: str) -> Path:
+        return self.units.scratch(self.prefix + unit, name)
+
+    def _stats(self, unit: str) -> dict[str, Any]:
+        return self.units.published(self.prefix + unit).stats
 
     def _rounds(self, seeds: Path) -> list[dict[str, Any]]:
         rounds = self.config.rounds
         drawn = self.draw("draw", rounds.max_examples, rounds.max_chars, inside=False)
         for number in range(rounds.rounds):
-            before = [f"{self.prefix}score-{number - 1}/{part}" for part in self.parts]
+            before = [f"score-{number - 1}/{part}" for part in self.parts]
             make = partial(
                 _train,
                 seeds=seeds,
                 drawn=drawn,
-                surest=[self._file(n, pool.SUREST_NAME) for n in before] if number else [],
-                scored=[self._file(n, pool.SCORES_NAME) for n in before] if number else [],
+                surest=[self._scratch(n, pool.SUREST_NAME) for n in before] if number else [],
+                scored=[self._scratch(n, pool.SCORES_NAME) for n in before] if number else [],
                 config=rounds,
             )
             self.once(f"train-{number}", make)
-            folder = self._file(f"{self.prefix}train-{number}/all", "recall/model.bin").parent
+            folder = self._scratch(f"train-{number}/all", "recall/model.bin").parent
             arguments = {"parts": self.parts, "folder": folder, "config": rounds}
             self.each_part(f"score-{number}", _score, arguments)
         return [self._round(number) for number in range(rounds.rounds)]
 
     def _round(self, number: int) -> dict[str, Any]:
-        report = stats_of(self.units, f"{self.prefix}train-{number}/all")
-        parts = [stats_of(self.units, f"{self.prefix}score-{number}/{p}") for p in self.parts]
+        report = self._stats(f"train-{number}/all")
+        parts = [self._stats(f"score-{number}/{p}") for p in self.parts]
         recalled: Counter[str] = Counter()
         for stats in parts:
             recalled.update(stats["recalled"])
@@ -163,8 +161,8 @@ class Search:
         share = self.config.rounds.max_share
         if share is None:
             return None
-        last = f"{self.prefix}score-{self.config.rounds.rounds - 1}"
-        paths = [self._file(f"{last}/{part}", pool.SCORES_NAME) for part in self.parts]
+        last = f"score-{self.config.rounds.rounds - 1}"
+        paths = [self._scratch(f"{last}/{part}", pool.SCORES_NAME) for part in self.parts]
         documents = sum(pq.read_metadata(path).num_rows for path in paths)
         stream = partial(_score_keys, paths, self.context.seed)
         return cuts(stream, {"": int(share * documents)})[""]
@@ -173,25 +171,25 @@ class Search:
         arguments = {"parts": self.parts, "seeds": seeds, "max_chars": self.config.bm25.max_chars}
         self.each_part("count", _count, arguments)
         self.once("queries", self._queries_unit(seeds))
-        stats = stats_of(self.units, f"{self.prefix}queries/all")
+        stats = self._stats("queries/all")
         arguments = {
             "units": self.units,
             "counted": f"{self.prefix}count",
-            "queries": self._file(f"{self.prefix}queries/all", _QUERIES),
+            "queries": self._scratch("queries/all", _QUERIES),
             "average": stats["average"],
             "config": self.config.bm25,
         }
         self.each_part("search", _search, arguments)
         self.once("fuse", self._fuse)
-        return {**stats, **stats_of(self.units, f"{self.prefix}fuse/all")}
+        return {**stats, **self._stats("fuse/all")}
 
     def _queries_unit(self, seeds: Path) -> Callable[[Unit], None]:
         def make(unit: Unit) -> None:
-            counted = [f"{self.prefix}count/{part}" for part in self.parts]
-            stats = [stats_of(self.units, name) for name in counted]
+            counted = [f"count/{part}" for part in self.parts]
+            stats = [self._stats(name) for name in counted]
             documents = sum(s["documents"] for s in stats)
             average = sum(s["lengths"] for s in stats) / max(documents, 1)
-            paths = [self._file(name, "frequencies.npy") for name in counted]
+            paths = [self._scratch(name, "frequencies.npy") for name in counted]
             frequencies = np.sum([np.load(path) for path in paths], axis=0)
             vocabulary = _vocabulary(seeds, self.config.bm25.max_chars)
             queries = vocabulary.queries(frequencies, documents, self.config.bm25.terms)
@@ -205,7 +203,7 @@ class Search:
         config = self.config.bm25
         hits = pool.HITS.empty_table()
         for part in self.parts:
-            more = pq.read_table(self._file(f"{self.prefix}search/{part}", pool.HITS_NAME))
+            more = pq.read_table(self._scratch(f"search/{part}", pool.HITS_NAME))
             hits = pool.best_hits(pa.concat_tables([hits, more]), config.top)
         seeds, uids, scores = (hits[name].to_numpy() for name in ("seed", "uid", "score"))
         fused = bm25.fuse(seeds, uids, scores, config)
@@ -213,13 +211,6 @@ class Search:
         table = pa.table({"uid": list(kept), "score": list(kept.values())}, schema=pool.SCORES)
         write_table(unit.scratch(_FUSED), table)
         unit.stats.update(hits=len(hits), found=len(fused), recalled=len(kept))
-
-
-def _file(units: Units, unit: str, name: str) -> Path:
-    record = units.record(unit)
-    if record is None:
-        raise RuntimeError(f"unit {unit} is not published yet")
-    return units.resolve(record.scratch[name])
 
 
 def _draw(unit: Unit, name: str, parts: dict[str, Path], **how: Any) -> None:
@@ -328,8 +319,7 @@ def _count(unit: Unit, name: str, parts: dict[str, Path], seeds: Path, max_chars
 def _search(
     unit: Unit, name: str, units: Units, counted: str, queries: Path, average: float, config: Any
 ) -> None:
-    record = units.record(f"{counted}/{name}")
-    assert record is not None
+    record = units.published(f"{counted}/{name}")
     blocks = [units.resolve(p) for n, p in sorted(record.scratch.items()) if n.startswith("block-")]
     pool.search(unit, blocks, sparse.load_npz(queries), average, config)
 
@@ -346,7 +336,7 @@ def _gather(
     taken: dict[str, list[Path]],
     seed: int,
 ) -> None:
-    scores = _file(units, f"{scored}/{name}", pool.SCORES_NAME) if scored else None
+    scores = units.scratch(f"{scored}/{name}", pool.SCORES_NAME) if scored else None
     found: dict[int, float] = {}
     if fused is not None:
         table = pq.read_table(fused)

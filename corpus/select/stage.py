@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clusters.artifact import Artifact
-from clusters.failpoints import failpoint
 from clusters.stage import StageContext
 from clusters.units import Unit, Units
 from corpus.errors import CorpusError
@@ -27,7 +26,7 @@ from corpus.select.weights import (
     shares_of,
 )
 from corpus.selection import SUMMARY_NAME, DomainShare, Selection, Summary, part_name, schema
-from corpus.unit_map import map_units, stats_of
+from corpus.unit_map import map_units, once
 
 _STAGE = "corpus.select"
 _ALL = ""
@@ -94,11 +93,10 @@ class _Select:
         }
 
     def _cut(self) -> None:
-        name = "cut/all"
-        if self.units.pending([name]):
-            with self.units.start(name) as unit:
-                unit.stats["cuts"] = self._cuts() if self.config.budget else {}
-        failpoint(f"{_STAGE}.cut")
+        def make(unit: Unit) -> None:
+            unit.stats["cuts"] = self._cuts() if self.config.budget else {}
+
+        once(self.units, f"{_STAGE}.cut", make)
 
     def _cuts(self) -> dict[str, int | None]:
         budget = self.config.budget
@@ -165,7 +163,7 @@ def _judge_unit(
 
 
 def _write_unit(unit: Unit, name: str, parts: dict[str, Path], units: Units) -> None:
-    limits: dict[str, int | None] = stats_of(units, "cut/all")["cuts"]
+    limits: dict[str, int | None] = units.published("cut/all").stats["cuts"]
     table = pq.read_table(_passed(units, name))
     fits = _fits(table, limits)
     tally = Tally()
@@ -228,10 +226,7 @@ def _stream(
 
 
 def _passed(units: Units, name: str) -> Path:
-    record = units.record(f"judge/{name}")
-    if record is None:
-        raise RuntimeError(f"unit judge/{name} is not published yet")
-    return units.resolve(record.scratch[PASSED_NAME])
+    return units.scratch(f"judge/{name}", PASSED_NAME)
 
 
 def _stats(summary: Summary) -> dict[str, Any]:

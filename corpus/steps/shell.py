@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from clusters.failpoints import failpoint
 from clusters.stage import StageContext
 from clusters.units import Unit
 from corpus.config import BuildConfig
-from corpus.unit_map import map_units
+from corpus.unit_map import map_units, once
 from corpus.workspace import Workspace
 
 _STAGE = "corpus.build"
@@ -25,11 +24,7 @@ class Shell:
 
     def once(self, step: str, make: Callable[[Unit], None]) -> None:
         """A step over all shards, as the unit ``STEP/all`` done by the driver."""
-        name = f"{step}/all"
-        if self.units.pending([name]):
-            with self.units.start(name) as unit:
-                make(unit)
-        failpoint(f"{_STAGE}.{step}")
+        once(self.units, f"{_STAGE}.{step}", make)
 
     def each_shard(
         self,

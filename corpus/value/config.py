@@ -153,10 +153,10 @@ def external_inputs(config: ValueConfig, key: str) -> list[ExternalInput]:
     Raises:
         ConfigError: a file is missing or unreadable; names the key.
     """
-    from corpus.value.outside import hashed
+    from corpus.value.outside import seed_input
 
     return [
-        hashed(seed.path, f"{key}.classifiers.{number}.{side}.{place}.path")
+        seed_input(seed.path, f"{key}.classifiers.{number}.{side}.{place}.path")
         for number, classifier in enumerate(config.classifiers)
         for side in ("positives", "negatives")
         for place, seed in enumerate(getattr(classifier, side))

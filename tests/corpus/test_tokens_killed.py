@@ -1,9 +1,6 @@
 """Killing the tokens stage anywhere changes nothing: driver and workers, kill -9."""
 
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +8,10 @@ import pytest
 
 from clusters.artifact import Artifact
 from clusters.execute import run_stage
-from clusters.failpoints import VARIABLE
 from corpus.stages import STAGES
 from corpus.tokenizer import TokenizerConfig
 from corpus.tokens import TokensConfig
+from tests.corpus.kills import run_killed
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 FAILPOINTS = {
@@ -26,32 +23,6 @@ FAILPOINTS = {
     "artifact.before_commit": "driver",
     "artifact.after_commit": "driver",
 }
-DRIVER = """
-import sys
-from pathlib import Path
-from clusters.artifact import Artifact
-from clusters.connect import ClusterConfig, connect
-from clusters.execute import run_stage
-from clusters.registry import resolve
-from corpus.tokens import TokensConfig
-corpus, tokenizer, store = sys.argv[1:]
-inputs = {"corpus": [Artifact.open(corpus)], "tokenizer": [Artifact.open(tokenizer)]}
-with connect("embedded", ClusterConfig(num_cpus=2, object_store_bytes=100 << 20)):
-    run_stage(resolve("corpus.tokens"), TokensConfig(shards=3), inputs, store=Path(store))
-"""
-
-
-def drive(corpus: Artifact, tokenizer: Artifact, store: Path, armed: str = "") -> int:
-    """Run the stage in a process with a Ray of its own; its exit status."""
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, corpus.directory, tokenizer.directory, store],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), VARIABLE: armed},
-        capture_output=True,
-        timeout=240,
-    )
-    return done.returncode
 
 
 def check_kill(make_corpus: Callable[..., Artifact], tmp_path: Path, failpoint: str) -> None:
@@ -64,16 +35,14 @@ def check_kill(make_corpus: Callable[..., Artifact], tmp_path: Path, failpoint: 
     config = TokenizerConfig(vocab_size=300)
     inputs = {"corpus": [corpus]}
     tokenizer = run_stage(BY_NAME["corpus.tokenizer"], config, inputs, store=tmp_path)
-    token = tmp_path / "token"
-    token.touch()
-    killed = drive(corpus, tokenizer, tmp_path / "killed", f"{failpoint}:{token}")
-    assert not token.exists(), "the failpoint was never reached"
-    assert (killed == 0) == (FAILPOINTS[failpoint] == "worker")
-    if killed != 0:
-        assert drive(corpus, tokenizer, tmp_path / "killed") == 0
-    (made,) = (tmp_path / "killed" / "tokens").iterdir()
-    artifact = Artifact.open(made, "tokens")
-    assert artifact.verify() == []
+    artifact = run_killed(
+        "corpus.tokens",
+        TokensConfig(shards=3),
+        {"corpus": corpus, "tokenizer": tokenizer},
+        tmp_path / "killed",
+        failpoint,
+        FAILPOINTS[failpoint],
+    )
     undisturbed = run_stage(
         BY_NAME["corpus.tokens"],
         TokensConfig(shards=3),

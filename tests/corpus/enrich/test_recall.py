@@ -1,8 +1,5 @@
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,6 @@ from pydantic import ValidationError
 from clusters.artifact import Artifact
 from clusters.config import ConfigError
 from clusters.execute import run_stage
-from clusters.failpoints import VARIABLE
 from corpus.enrich.config import CompleteConfig, RecallConfig
 from corpus.enrich.hosts import count_hosts, host_of, merge_hosts
 from corpus.enrich.shares import shortfalls
@@ -22,6 +18,7 @@ from corpus.errors import CorpusError
 from corpus.selection import Selection
 from corpus.stages import STAGES
 from tests.corpus.enrich.texts import pool, text
+from tests.corpus.kills import run_killed
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 Make = Callable[..., Artifact]
@@ -190,19 +187,6 @@ FAILPOINTS = {
     "corpus.recall.write": "driver",
     "artifact.before_commit": "driver",
 }
-DRIVER = """
-import sys
-from pathlib import Path
-from clusters.artifact import Artifact
-from clusters.connect import ClusterConfig, connect
-from clusters.execute import run_stage
-from clusters.registry import resolve
-from corpus.enrich.config import RecallConfig
-corpus, store, config = sys.argv[1:]
-with connect("embedded", ClusterConfig(num_cpus=2, object_store_bytes=100 << 20)):
-    run_stage(resolve("corpus.recall"), RecallConfig.model_validate_json(config),
-              {"corpus": [Artifact.open(corpus)]}, store=Path(store))
-"""
 
 
 def check_kill(make_corpus: Make, tmp_path: Path, failpoint: str) -> None:
@@ -210,28 +194,14 @@ def check_kill(make_corpus: Make, tmp_path: Path, failpoint: str) -> None:
     corpus = make_corpus(pool(rng, {"wanted": (1, 40), "other": (0, 100)}))
     seeds = [{"path": str(write_seeds(tmp_path / "seeds.jsonl", rng))}]
     config = RecallConfig.model_validate({**SMALL, "seeds": seeds, "method": "both"})
-    token = tmp_path / "token"
-    token.touch()
-    root = Path(__file__).resolve().parents[3]
-
-    def drive(armed: str) -> int:
-        command = [sys.executable, "-c", DRIVER, corpus.directory, tmp_path / "killed"]
-        return subprocess.run(
-            [*map(str, command), config.model_dump_json()],
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root), VARIABLE: armed},
-            capture_output=True,
-            timeout=240,
-        ).returncode
-
-    killed = drive(f"{failpoint}:{token}")
-    assert not token.exists(), "the failpoint was never reached"
-    assert (killed == 0) == (FAILPOINTS[failpoint] == "worker")
-    if killed != 0:
-        assert drive("") == 0
-    (made,) = (tmp_path / "killed" / "selection").iterdir()
-    artifact = Artifact.open(made, "selection")
-    assert artifact.verify() == []
+    artifact = run_killed(
+        "corpus.recall",
+        config,
+        {"corpus": corpus},
+        tmp_path / "killed",
+        failpoint,
+        FAILPOINTS[failpoint],
+    )
     whole = run(corpus, tmp_path / "whole", seeds=seeds, method="both")
     assert artifact.manifest.digest == whole.manifest.digest
 

@@ -1,8 +1,4 @@
-import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +8,11 @@ import pytest
 
 from clusters.artifact import Artifact, ArtifactError
 from clusters.execute import run_stage
-from clusters.failpoints import VARIABLE
 from corpus.errors import CorpusError
 from corpus.select.config import SelectConfig
 from corpus.selection import Selection, Summary
 from corpus.stages import STAGES
+from tests.corpus.kills import run_killed
 
 SELECT = next(stage for stage in STAGES if stage.name == "corpus.select")
 Make = Callable[..., Artifact]
@@ -169,45 +165,18 @@ FAILPOINTS = {
     "corpus.select.write": "driver",
     "artifact.before_commit": "driver",
 }
-DRIVER = """
-import json, sys
-from pathlib import Path
-from clusters.artifact import Artifact
-from clusters.connect import ClusterConfig, connect
-from clusters.execute import run_stage
-from clusters.registry import resolve
-from corpus.select.config import SelectConfig
-corpus, store, config = sys.argv[1:]
-with connect("embedded", ClusterConfig(num_cpus=2, object_store_bytes=100 << 20)):
-    run_stage(resolve("corpus.select"), SelectConfig.model_validate_json(config),
-              {"corpus": [Artifact.open(corpus)]}, store=Path(store))
-"""
 
 
 def check_kill(make_corpus: Make, tmp_path: Path, failpoint: str) -> None:
     corpus = make_corpus(rows(random.Random()), parts=5)
-    token = tmp_path / "token"
-    token.touch()
-    root = Path(__file__).resolve().parents[3]
-
-    def drive(armed: str) -> int:
-        command = [sys.executable, "-c", DRIVER, corpus.directory, tmp_path / "killed"]
-        return subprocess.run(
-            [*map(str, command), json.dumps(CONFIG)],
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root), VARIABLE: armed},
-            capture_output=True,
-            timeout=240,
-        ).returncode
-
-    killed = drive(f"{failpoint}:{token}")
-    assert not token.exists(), "the failpoint was never reached"
-    assert (killed == 0) == (FAILPOINTS[failpoint] == "worker")
-    if killed != 0:
-        assert drive("") == 0
-    (made,) = (tmp_path / "killed" / "selection").iterdir()
-    artifact = Artifact.open(made, "selection")
-    assert artifact.verify() == []
+    artifact = run_killed(
+        "corpus.select",
+        SelectConfig.model_validate(CONFIG),
+        {"corpus": corpus},
+        tmp_path / "killed",
+        failpoint,
+        FAILPOINTS[failpoint],
+    )
     assert artifact.manifest.digest == run(corpus, tmp_path / "whole", CONFIG).manifest.digest
 
 
