@@ -39,8 +39,7 @@ class Coverage:
 class Index:
     """n-grams of several sizes; ``hits`` costs one pass over the text per size.
 
-    All arrays but ``words`` and ``item_words`` have the shape (n-grams,) and are sorted by
-    (size, hash, item).
+    The arrays have the shape (n-grams,) and are sorted by (size, hash, item).
     """
 
     sizes: list[int]

@@ -2,17 +2,17 @@
 
 import csv
 import glob
-import gzip
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from clusters.config import ConfigError
-from contracts.manifest import ExternalInput, hash_file
+from clusters.external import hashed
+from contracts.manifest import ExternalInput
 from corpus.decontaminate.config import BenchmarkConfig, DecontaminateConfig
 from corpus.errors import CorpusError
+from corpus.sources.decompress import STREAM_ERRORS, open_text
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".csv", ".parquet", ".txt")
 
@@ -44,12 +44,7 @@ def external_inputs(config: DecontaminateConfig, key: str) -> list[ExternalInput
     for index, benchmark in enumerate(config.benchmarks):
         where = f"{key}.benchmarks.{index}"
         for file in list_files(benchmark, where):
-            try:
-                size, checksum = hash_file(file)
-            except OSError as error:
-                raise ConfigError(f"{where}.path: {file} cannot be read: {error}") from error
-            name = f"{where}/{benchmark.name}/{file.name}"
-            inputs.append(ExternalInput(name=name, bytes=size, blake3=checksum))
+            inputs.append(hashed(file, f"{where}/{benchmark.name}/{file.name}", f"{where}.path"))
     return inputs
 
 
@@ -67,7 +62,7 @@ def read_items(benchmark: BenchmarkConfig) -> Iterator[tuple[str, list[str]]]:
             for number, record in enumerate(_records(path, benchmark), 1):
                 where = f"{path.name}:{number}"
                 yield where, _pieces(record, benchmark, f"{path}: record {number}")
-        except (OSError, ValueError, EOFError) as error:
+        except STREAM_ERRORS as error:
             raise CorpusError(f"benchmark {benchmark.name!r}: {path}: {error}") from error
 
 
@@ -78,7 +73,8 @@ def _records(path: Path, benchmark: BenchmarkConfig) -> Iterator[Any]:
         for batch in pq.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
         return
-    with _open(path) as file:
+    newline = "" if path.name.endswith(".csv") else None
+    with open_text(path, encoding="utf-8-sig", newline=newline) as file:
         if ".jsonl" in path.name:
             yield from (json.loads(line) for line in file if line.strip())
         elif ".json" in path.name:
@@ -89,16 +85,6 @@ def _records(path: Path, benchmark: BenchmarkConfig) -> Iterator[Any]:
             yield from (line.strip() for line in file if line.strip())
 
 
-def _open(path: Path) -> io.TextIOBase:
-    if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    if path.name.endswith(".zst"):
-        import zstandard
-
-        return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig", newline="" if path.name.endswith(".csv") else None)
-
-
 def _only_list(value: Any) -> list[Any]:
     """The value, where it is a list, or the longest list below an object's keys."""
     if isinstance(value, list):
@@ -107,7 +93,7 @@ def _only_list(value: Any) -> list[Any]:
     return max(lists, key=len) if lists else [value]
 
 
-def _csv(file: io.TextIOBase, benchmark: BenchmarkConfig) -> Iterator[Any]:
+def _csv(file: TextIO, benchmark: BenchmarkConfig) -> Iterator[Any]:
     rows = csv.reader(file)
     if benchmark.fields and all(field.isdigit() for field in benchmark.fields):
         yield from (dict(zip(map(str, range(len(row))), row, strict=True)) for row in rows)

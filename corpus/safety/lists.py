@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clusters.config import ConfigError
-from contracts.manifest import ExternalInput, hash_file
+from clusters.external import hashed
+from contracts.manifest import ExternalInput
 from corpus.errors import CorpusError
 from corpus.safety.config import ListConfig, SafetyConfig
 
@@ -38,9 +38,5 @@ def external_inputs(config: SafetyConfig, key: str) -> list[ExternalInput]:
     for kind in ("domains", "url_words", "words"):
         for index, entry in enumerate(getattr(config, kind)):
             where = f"{key}.{kind}.{index}"
-            try:
-                size, checksum = hash_file(Path(entry.path))
-            except OSError as error:
-                raise ConfigError(f"{where}.path: {entry.path} cannot be read: {error}") from error
-            inputs.append(ExternalInput(name=f"{where}/{entry.name}", bytes=size, blake3=checksum))
+            inputs.append(hashed(Path(entry.path), f"{where}/{entry.name}", f"{where}.path"))
     return inputs

@@ -1,10 +1,12 @@
 """Config of the sources: what is read, and where it lies."""
 
+import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from clusters.config import StageConfig, execution
+from corpus.sources.decode import DETECT
 
 PYTHON_DOCS = "python-docs"
 HUGGINGFACE = "huggingface"
@@ -66,6 +68,19 @@ class FilesSource(RowsSource):
     """Region of the bucket; by default AWS_REGION, AWS_DEFAULT_REGION or us-east-1."""
     anonymous: bool = execution(False)
     """Read a public bucket without credentials. Credentials come from the environment only."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_codec(cls, value: str | None) -> str | None:
+        if value not in (None, DETECT):
+            try:
+                codecs.lookup(value)
+            except LookupError:
+                raise ValueError(
+                    f"{value!r} is no codec of Python; use a name such as gbk, big5 or latin-1, "
+                    f"or {DETECT}"
+                ) from None
+        return value
 
 
 class HuggingFaceSource(RowsSource):

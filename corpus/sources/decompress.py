@@ -1,10 +1,13 @@
 """Streams of bytes out of plain and compressed files, in pieces of bounded size."""
 
 import bz2
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
 
 import zstandard
 
@@ -30,6 +33,40 @@ def pieces(raw: BinaryIO, name: str) -> Iterator[bytes]:
         if name.endswith(ending):
             return _members(raw, make)
     return _plain(raw)
+
+
+@contextmanager
+def open_text(
+    path: Path, encoding: str = "utf-8", errors: str = "strict", newline: str | None = ""
+) -> Iterator[TextIO]:
+    """The text of a plain or compressed file; arguments as ``open`` takes them.
+
+    Raises:
+        STREAM_ERRORS: while it is read, as ``pieces`` says.
+    """
+    with path.open("rb") as raw:
+        buffered = io.BufferedReader(_Pieces(pieces(raw, path.name)), _PIECE)
+        yield io.TextIOWrapper(buffered, encoding, errors, newline)
+
+
+class _Pieces(io.RawIOBase):
+    """A raw stream over pieces of bytes."""
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self._source, self._left = source, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._source, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
 
 
 def _plain(raw: BinaryIO) -> Iterator[bytes]:

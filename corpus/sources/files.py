@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from clusters.config import ConfigError
-from contracts.manifest import ExternalInput, hash_file
+from clusters.external import hashed
+from contracts.manifest import ExternalInput
 from corpus.errors import CorpusError
 from corpus.sources import mail, storage
 from corpus.sources.config import FilesSource
@@ -90,11 +91,7 @@ def external_inputs(source: FilesSource, key: str) -> list[ExternalInput]:
         if storage.is_remote(file.path):
             inputs.append(ExternalInput(name=name, bytes=file.bytes, blake3=f"etag:{file.version}"))
             continue
-        try:
-            size, checksum = hash_file(Path(file.path))
-        except OSError as error:
-            raise ConfigError(f"{key}.path: {file.path} cannot be read: {error}") from error
-        inputs.append(ExternalInput(name=name, bytes=size, blake3=checksum))
+        inputs.append(hashed(Path(file.path), name, f"{key}.path"))
     return inputs
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from clusters.config import ConfigError, nearest
-from contracts.manifest import ExternalInput, hash_file
+from clusters.external import hashed
+from contracts.manifest import ExternalInput
 from corpus.sources.config import HuggingFaceSource
 from corpus.sources.record import ShardFile
 
@@ -49,11 +50,10 @@ def list_files(source: HuggingFaceSource, key: str) -> list[ShardFile]:
 
 def external_inputs(source: HuggingFaceSource, key: str) -> list[ExternalInput]:
     """Every Arrow file, hashed. Raises ConfigError as ``list_files``."""
-    inputs = []
-    for file in list_files(source, key):
-        size, checksum = hash_file(Path(file.path))
-        inputs.append(ExternalInput(name=f"{key}/{file.name}", bytes=size, blake3=checksum))
-    return inputs
+    return [
+        hashed(Path(file.path), f"{key}/{file.name}", f"{key}.path")
+        for file in list_files(source, key)
+    ]
 
 
 def _saved(folder: Path, source: HuggingFaceSource, key: str) -> list[Path]:

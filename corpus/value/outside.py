@@ -1,23 +1,22 @@
 """Examples from files outside the corpus: JSON Lines or CSV."""
 
 import csv
-import gzip
-import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from clusters.config import ConfigError
-from contracts.manifest import ExternalInput, hash_file
+from clusters.external import hashed
+from contracts.manifest import ExternalInput
 from corpus.errors import CorpusError
+from corpus.sources.decompress import open_text
 from corpus.value.config import Seed
 
 _ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv")
 
 
-def hashed(path: str, key: str) -> ExternalInput:
+def seed_input(path: str, key: str) -> ExternalInput:
     """Name, size and blake3 of a file.
 
     Raises:
@@ -25,11 +24,7 @@ def hashed(path: str, key: str) -> ExternalInput:
     """
     if not path.endswith(_ENDINGS):
         raise ConfigError(f"{key}: {path!r} is none of {', '.join(_ENDINGS)}")
-    try:
-        size, checksum = hash_file(Path(path))
-    except OSError as error:
-        raise ConfigError(f"{key}: {path} cannot be read: {error}") from error
-    return ExternalInput(name=f"{key}/{Path(path).name}", bytes=size, blake3=checksum)
+    return hashed(Path(path), f"{key}/{Path(path).name}", key)
 
 
 def read_seed(seed: Seed) -> Iterator[str]:
@@ -39,7 +34,7 @@ def read_seed(seed: Seed) -> Iterator[str]:
         CorpusError: a row is broken or lacks the text; names the file, the line, the field.
     """
     path = seed.path or ""
-    with _open(path) as stream:
+    with open_text(Path(path), errors="replace") as stream:
         rows = _csv_rows(stream) if path.endswith(".csv") else _json_rows(stream, path)
         for number, row in rows:
             if any(str(row.get(field)) != value for field, value in seed.where.items()):
@@ -70,17 +65,3 @@ def _csv_rows(stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(stream)
     for row in reader:
         yield reader.line_num, row
-
-
-@contextmanager
-def _open(path: str) -> Iterator[TextIO]:
-    """A text stream of a plain, gzip or zstd file; broken UTF-8 becomes U+FFFD."""
-    with open(path, "rb") as raw:
-        stream: Any = raw
-        if path.endswith(".gz"):
-            stream = gzip.GzipFile(fileobj=raw)
-        elif path.endswith(".zst"):
-            import zstandard
-
-            stream = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-        yield io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")

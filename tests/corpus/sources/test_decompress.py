@@ -5,11 +5,12 @@ import lzma
 import random
 import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import zstandard
 
-from corpus.sources.decompress import STREAM_ERRORS, pieces
+from corpus.sources.decompress import STREAM_ERRORS, open_text, pieces
 
 PACK = {
     ".gz": gzip.compress,
@@ -31,6 +32,23 @@ def test_members_that_follow_each_other_are_one_stream(ending: str) -> None:
         parts = [PACK[ending](raw[a:b]) for a, b in pairwise(cuts)]
         stream = io.BytesIO(b"".join(parts))
         assert b"".join(pieces(stream, f"x{ending}")) == raw
+
+
+@pytest.mark.parametrize("ending", ["", *PACK])
+def test_text_is_read_through_all_members_and_a_cut_is_said(tmp_path: Path, ending: str) -> None:
+    text = "".join(random.choices("aé汉\n ", k=60_000))
+    halves = [part.encode() for part in (text[:30_000], text[30_000:])]
+    raw = b"".join(map(PACK.get(ending, bytes), halves))
+    path = tmp_path / f"x{ending}"
+    path.write_bytes(raw)
+    with open_text(path) as stream:
+        assert stream.read() == text
+    with open_text(path) as stream:
+        assert list(stream) == text.splitlines(keepends=True)
+    if ending:
+        path.write_bytes(raw[:-9])
+        with pytest.raises(STREAM_ERRORS), open_text(path) as stream:
+            stream.read()
 
 
 @pytest.mark.parametrize("ending", PACK)

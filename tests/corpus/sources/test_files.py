@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from pydantic import ValidationError
 
 from clusters.config import ConfigError
 from corpus.config import BuildConfig
@@ -151,6 +152,8 @@ def test_encodings_of_text_files(tmp_path: Path) -> None:
     assert getattr(third, "text", None) == ""
     named = _read(_config(tmp_path, "text", encoding="latin-1"))[1]
     assert getattr(named, "text", "").startswith("Le café")
+    with pytest.raises(ValidationError, match="'latin-one' is no codec of Python; use a name"):
+        _config(tmp_path, "text", encoding="latin-one")
 
 
 def test_a_huge_text_file_is_not_read_whole(tmp_path: Path) -> None:
