@@ -5,6 +5,7 @@ Spreads the groups of ``corpus.tokenise`` over Ray tasks and writes each store's
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ from corpus.unit_map import map_units
 
 SPLITS = (TRAIN, VALIDATION)
 STEP = "tokenise"
+_BYTES_PER_SHARD = 128 << 20
+_LEAST_SHARDS = 4
 
 
 class TokensConfig(StageConfig):
     """How a corpus is tokenised and cut into shards."""
 
-    shards: int = Field(4, ge=1)
-    """Shards per split and domain; at most one per part of the corpus."""
+    shards: int | None = Field(None, ge=1)
+    """Shards per split and domain, and so tasks that may run at once; at most one per part of the
+    corpus. By default one for every 128 MiB of the parts' files, and at least four."""
     workers: int | None = execution(None, ge=1)
     """Tasks at a time; by default one per CPU of the cluster."""
 
@@ -53,7 +57,8 @@ def run(context: StageContext) -> dict[str, Any]:
     chosen = None if selection is None else open_selection(selection, corpus)
     weights = None if chosen is None else chosen.weights
     domains = sources(parts) if chosen is None else chosen.domains()
-    groups = {group.name: group for group in groups_of(parts, config.shards, domains)}
+    shards = config.shards or shards_for(parts)
+    groups = {group.name: group for group in groups_of(parts, shards, domains)}
     stats = map_units(
         context.out.units,
         f"corpus.tokens.{STEP}",
@@ -77,6 +82,11 @@ def run(context: StageContext) -> dict[str, Any]:
     left_out = sum((Counter(unit["left_out"]) for unit in stats), Counter())
     left = {key: left_out[key] for key in ("documents", "bytes")}
     return {"in": counts, "out": tokens, "splits": splits, "left_out_by_selection": left}
+
+
+def shards_for(parts: Sequence[Path]) -> int:
+    """How many shards suit the parts of a corpus, by the size of their files."""
+    return max(_LEAST_SHARDS, -(-sum(part.stat().st_size for part in parts) // _BYTES_PER_SHARD))
 
 
 def _tokenise(

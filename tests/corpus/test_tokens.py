@@ -15,7 +15,7 @@ from corpus.errors import CorpusError
 from corpus.stages import STAGES
 from corpus.token_store import TokenStore
 from corpus.tokenizer import TokenizerConfig, load_backend
-from corpus.tokens import TokensConfig
+from corpus.tokens import TokensConfig, shards_for
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 MakeCorpus = Callable[..., Artifact]
@@ -202,3 +202,14 @@ def test_a_selected_domain_without_train_text_is_tokenised(
     assert (held["held"]["documents"], held["cut"]["documents"]) == (3, 3)
     assert validation.verify() == []
     assert set(validation.meta.weights or {}) <= good
+
+
+@pytest.mark.parametrize(("megabytes", "shards"), [((1,), 4), ((511, 1), 4), ((512, 512, 1), 9)])
+def test_large_corpora_have_more_shards(
+    tmp_path: Path, megabytes: tuple[int, ...], shards: int
+) -> None:
+    parts = [tmp_path / f"part-{number}" for number in range(len(megabytes))]
+    for part, size in zip(parts, megabytes, strict=True):
+        with part.open("wb") as file:
+            file.truncate(size << 20)
+    assert shards_for(parts) == shards
