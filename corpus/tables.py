@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-BATCH_ROWS = 256
+from corpus.documents import BATCH_ROWS
+
 BATCH_CHARS = 16 << 20
-"""A batch ends with the row that reaches either."""
+"""A batch ends with the row that reaches this or ``BATCH_ROWS``."""
 
 
 class TableWriter:

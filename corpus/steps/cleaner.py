@@ -68,6 +68,10 @@ class _Text:
     def size(self) -> int:
         return len(self.text.encode("utf-8", "surrogatepass"))
 
+    def becomes(self, text: str) -> "_Text":
+        """It with another text; itself where the text is the same, so its size is known."""
+        return self if text == self.text else _Text(text, self.language)
+
 
 class Cleaner:
     """Takes records through the steps; one per process and build."""
@@ -93,8 +97,9 @@ class Cleaner:
         if isinstance(record, BadRecord):
             raise Rejected("read", record.reason.split(":")[0], detail=record.reason)
         page = self._page(record)
-        passed("read", UNKNOWN_LANGUAGE, _Text(page.text).size)
-        normal = self._normalised(page.text)
+        raw = _Text(page.text)
+        passed("read", UNKNOWN_LANGUAGE, raw.size)
+        normal = self._normalised(raw)
         passed("normalise", UNKNOWN_LANGUAGE, normal.size)
         score = self._identify(normal)
         passed("language", normal.language, normal.size)
@@ -116,11 +121,10 @@ class Cleaner:
         except Exception as error:  # whatever a parser makes of hostile pages
             raise Rejected("read", "not_html", detail=f"not_html: {error}") from error
 
-    def _normalised(self, text: str) -> _Text:
-        raw = _Text(text)
+    def _normalised(self, raw: _Text) -> _Text:
         if raw.size > self.config.max_document_bytes:
-            raise Rejected("normalise", "too_long", size=raw.size, score=raw.size, text=text)
-        normal = _Text(normalise(text))
+            raise Rejected("normalise", "too_long", size=raw.size, score=raw.size, text=raw.text)
+        normal = raw.becomes(normalise(raw.text))
         if not normal.text:
             raise Rejected("normalise", "empty", size=raw.size, score=0)
         return normal
@@ -146,7 +150,7 @@ class Cleaner:
             raise _refused("rules", f"{rule}.{rejection.reason}", rejection, text, rule=rule)
         if not cleaned.text:
             raise _refused("rules", "no_line_left", Rejection("", 0), text)
-        return _Text(cleaned.text, language), cleaned.dropped
+        return text.becomes(cleaned.text), cleaned.dropped
 
     def _hits(self, text: _Text) -> list[Hit]:
         if self._index is None:
@@ -169,7 +173,7 @@ class Cleaner:
             "url": storable(record.url),
             "source": record.source,
             "text": masked,
-            "bytes": len(masked.encode()),
+            "bytes": text.becomes(masked).size,
             "lang": text.language,
             "lang_score": np.float32(language_score),
             "title": storable(record.title or page.title),

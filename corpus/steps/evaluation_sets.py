@@ -1,11 +1,12 @@
 """Step ``index``: the n-grams of the evaluation sets, and what was found of them."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from clusters.units import Unit
-from corpus.decontaminate.index import build_index
-from corpus.decontaminate.index_file import load_index, save_index
+from corpus.decontaminate.index import Coverage, build_index
+from corpus.decontaminate.index_file import save_index
 from corpus.decontaminate.report import BenchmarkReport, Contamination
 from corpus.steps.shell import Shell
 
@@ -23,7 +24,9 @@ def index_of(shell: Shell) -> Path | None:
         return None
 
     def make(unit: Unit) -> None:
-        save_index(build_index(config), unit.scratch(_INDEX_NAME))
+        index = build_index(config)
+        save_index(index, unit.scratch(_INDEX_NAME))
+        unit.stats["coverage"] = {name: asdict(one) for name, one in index.coverage.items()}
 
     shell.once("index", make)
     return shell.work.file("index/all", _INDEX_NAME)
@@ -31,10 +34,10 @@ def index_of(shell: Shell) -> Path | None:
 
 def report(shell: Shell, stats: list[dict[str, Any]]) -> list[BenchmarkReport]:
     """What the units of reading found, per evaluation set."""
-    path = index_of(shell)
-    if path is None:
+    if not shell.config.decontaminate.benchmarks:
         return []
     found = Contamination()
     for unit in stats:
         found.merge(unit["contamination"])
-    return found.report(load_index(path).coverage)
+    coverage = shell.units.published("index/all").stats["coverage"]
+    return found.report({name: Coverage(**one) for name, one in coverage.items()})

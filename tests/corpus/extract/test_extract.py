@@ -2,18 +2,20 @@ import time
 
 import pytest
 
-from corpus.extract.html import main_text
+from corpus.extract.config import ExtractConfig
 from corpus.extract.markup import readable
+from corpus.extract.page import extract_page
 
 PAGE = """<html><head><title>t</title><script>var x = 1;</script></head><body>
 <nav><a href="/">Home</a><a href="/about">About us</a></nav>
 <article><h1>A heading</h1><p>{}</p><p>Second paragraph.</p></article>
 <footer>Copyright</footer></body></html>"""
+TEXT_ONLY = ExtractConfig(metadata=False)
 
 
 def test_main_content_without_navigation_and_scripts() -> None:
     sentence = "The article says something of interest about caf\u00e9s and their owners. " * 5
-    text = main_text(PAGE.format(sentence).encode("latin-1"))
+    text = extract_page(PAGE.format(sentence).encode("latin-1"), TEXT_ONLY).text
     assert "caf\u00e9s and their owners" in text
     assert "Second paragraph." in text
     assert "var x" not in text
@@ -21,7 +23,7 @@ def test_main_content_without_navigation_and_scripts() -> None:
 
 @pytest.mark.parametrize("page", [b"", b"\xff\xfe\x00", b"<" * 5000, b"<p>open <b>never closed"])
 def test_hostile_pages_do_not_raise(page: bytes) -> None:
-    assert isinstance(main_text(page), str)
+    assert isinstance(extract_page(page, TEXT_ONLY).text, str)
 
 
 @pytest.mark.parametrize(
