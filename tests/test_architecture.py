@@ -21,6 +21,7 @@ SHELLS = {
     "evaluation.queue",
     "serving.app",
     "serving.proxy",
+    "trainer.observe.ray_gauges",
     "trainer.workers",
 }
 """The modules that import Ray, at the top or inside a function; no other does."""

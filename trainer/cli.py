@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clusters.stage_verbs import add_stage_verb
+from trainer.observe.cli import add_show
 from trainer.plan.cli import add_plan
 from trainer.trace_cli import add_trace
 
@@ -13,6 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Token store and conversations to c
 add_stage_verb(app, "pretrain", "trainer.pretrain", "Train a model from a token store.")
 add_stage_verb(app, "sft", "trainer.sft", "Tune a model on conversations.")
 add_plan(app)
+add_show(app)
 add_trace(app)
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from clusters.config import StageConfig, execution
+from trainer.observe.config import ObserveConfig
 
 
 class ModelShape(StageConfig):
@@ -174,6 +175,8 @@ class TrainConfig(StageConfig):
     """Steps between checkpoints of model and optimiser."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     bad_steps: BadStepConfig = BadStepConfig()
+    observe: ObserveConfig = ObserveConfig()
+    """Who is told of every step: TensorBoard, Ray's metrics, MLflow, Weights & Biases."""
     skip_samples: list[tuple[int, int]] = Field(default_factory=list)
     """Ranges of the sample order that are left out, (first sample, count)."""
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"

@@ -60,6 +60,8 @@ class Follower:
             self._task.total = entry["total_steps"]
         elif event == "step":
             note = f"loss {entry['loss']:.3f}, {entry['tokens_per_second']:,.0f} tokens/s"
+            if "mfu" in entry:
+                note += f", MFU {entry['mfu']:.0%}"
             self._task.update(entry["step"], note)
         elif event == "resumed":
             self._progress.say(f"resumed at step {entry['step']}, sample {entry['samples']}")

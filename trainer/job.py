@@ -14,6 +14,9 @@ from trainer.cursor import Ranges
 from trainer.data.rows import RowSource
 from trainer.loop import LoopPlan, train
 from trainer.metrics import MetricsLog
+from trainer.observe.measure import speed_of
+from trainer.observe.memory import PeakMemory
+from trainer.observe.observer import Observer, openers
 from trainer.parallel.choose import make_stepper
 from trainer.parallel.stepper import Stepper
 
@@ -73,7 +76,11 @@ class Job:
         return f"trainer.{self.objective.name}"
 
 
-def run_rank(job: Job, leaving: Callable[[], bool] = lambda: False) -> None:
+def run_rank(
+    job: Job,
+    leaving: Callable[[], bool] = lambda: False,
+    gauges: Callable[[str], Observer] | None = None,
+) -> None:
     """Train as one rank and, on rank 0, write the artifact's files.
 
     With one worker this runs in the stage's own process; with more, torch.distributed
@@ -81,15 +88,17 @@ def run_rank(job: Job, leaving: Callable[[], bool] = lambda: False) -> None:
 
     Args:
         leaving: asked by all ranks after each step: whether a node is about to go.
+        gauges: makes an observer for the run of a name, beside those of the config.
     """
     import torch
 
     config = job.objective.config
     torch.set_num_threads(config.parallel.threads)
     prepared = job.objective.prepare()
+    memory = PeakMemory(prepared.model)
     stepper = make_stepper(config, prepared.model)
     plan = loop_plan(job, prepared.total_steps, stepper)
-    log = MetricsLog(job.timings if stepper.rank == 0 else None)
+    log = _open_log(job, prepared, stepper, memory, gauges)
     log.started(plan.total_steps, stepper.world_size)
     checkpoints = CheckpointStore(
         job.out.state_dir, prefix=job.prefix, policy=_policy(config.checkpoint)
@@ -100,6 +109,27 @@ def run_rank(job: Job, leaving: Callable[[], bool] = lambda: False) -> None:
         _write(job, prepared, plan, checkpoints.world_sizes, skipped, weights, log)
         log.finished()
     stepper.share(None)
+
+
+def _open_log(
+    job: Job,
+    prepared: Prepared,
+    stepper: Stepper,
+    memory: PeakMemory,
+    gauges: Callable[[str], Observer] | None,
+) -> MetricsLog:
+    """Rank 0's log, with all that watches the run; the other ranks' writes nothing."""
+    if stepper.rank:
+        return MetricsLog(None)
+    config = job.objective.config
+    artifact = job.out.directory.name
+    run = f"{job.timings.parent.name}-{artifact[:12]}"
+    told = openers(config.observe, job.timings.parent, run)
+    if gauges is not None and config.observe.ray_metrics:
+        told["ray_metrics"] = lambda step: gauges(run)
+    length = prepared.source.row_length
+    speed = speed_of(config, prepared.model, memory, stepper.world_size, length)
+    return MetricsLog(job.timings, artifact, speed, told, config.observe.every)
 
 
 def loop_plan(job: Job, total_steps: int, stepper: Stepper) -> LoopPlan:

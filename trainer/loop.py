@@ -17,6 +17,7 @@ from trainer.config import BadStepConfig, OptimiserConfig
 from trainer.cursor import Cursor, Ranges
 from trainer.data.rows import RowSource
 from trainer.metrics import LOSS_DIGITS, MetricsLog
+from trainer.observe.speed import attended_length
 from trainer.parallel.stepper import Stepper
 from trainer.schedule import learning_rate
 from trainer.step import Measured, forward_backward, validation_losses
@@ -173,6 +174,7 @@ class _Training:
             tokens=self.plan.batch * self.source.row_length,
             seconds=time.monotonic() - started,
             data_seconds=measured.data_seconds,
+            attended=attended_length(measured.rows),
         )
 
     def handle(self, problem: str, measured: Measured, samples: list[int], after: Cursor) -> None:

@@ -6,6 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainer.observe.events import history
+from trainer.observe.goodput import Goodput
+from trainer.observe.observer import Observers, Opener
+from trainer.observe.speed import Speed
+
 LOSS_DIGITS = 6
 """Decimal places of a loss in ``metrics.jsonl``."""
 
@@ -18,14 +23,28 @@ class MetricsLog:
     as a gradient norm after an overflow, is null in both: JSON has no word for it.
     """
 
-    def __init__(self, timings: Path | None) -> None:
+    def __init__(
+        self,
+        timings: Path | None,
+        artifact: str = "",
+        speed: Speed | None = None,
+        openers: dict[str, Opener] | None = None,
+        every: int = 1,
+    ) -> None:
         """Start a log.
 
         Args:
             timings: file that times are appended to; None on all ranks but the first.
+            artifact: fingerprint of what is made: tells its events from those of other runs.
+            speed: turns times into use of the hardware; None leaves that out.
+            openers: observers by name, opened when there is something to tell.
+            every: steps between those that observers are told.
         """
         self.lines: list[str] = []
+        self._observers = Observers(openers or {}, self.say)
         self._timings = timings
+        self._artifact, self._speed, self._every = artifact, speed, every
+        self._goodput = Goodput.of(history(timings, artifact) if timings else [])
 
     def step(
         self,
@@ -40,10 +59,12 @@ class MetricsLog:
         tokens: int,
         seconds: float,
         data_seconds: float,
+        attended: float = 0.0,
     ) -> None:
         """Note a training step: ``loss`` in nats per loss token, times in seconds.
 
         ``data`` is the checksum of the batch: two runs with the same trained the same.
+        ``attended`` is the length of the document that the mean position lies in.
         """
         self._keep(
             step=step,
@@ -54,20 +75,39 @@ class MetricsLog:
             loss_tokens=loss_tokens,
             data=data,
         )
+        if self._timings is None:
+            return
+        figures = self._speed.figures(tokens, seconds, attended) if self._speed else {}
         self._time(
             event="step",
             step=step,
             loss=round(loss, 4),
+            lr=float(f"{lr:.6g}"),
+            grad_norm=float(f"{grad_norm:.5g}"),
             tokens_per_second=round(tokens / max(seconds, 1e-9), 1),
             step_seconds=round(seconds, 4),
             data_seconds=round(data_seconds, 5),
+            **{name: float(f"{value:.5g}") for name, value in figures.items()},
         )
+        if step % self._every == 0:
+            self._tell(
+                step,
+                loss=loss,
+                lr=lr,
+                grad_norm=grad_norm,
+                tokens_per_second=tokens / max(seconds, 1e-9),
+                data_wait=data_seconds / max(seconds, 1e-9),
+                goodput=self._goodput.share,
+                **figures,
+                **self._expected(),
+            )
 
     def validation(self, step: int, samples: int, losses: dict[str, float]) -> None:
         """Note validation losses per domain, in nats per token, after ``step`` steps."""
         rounded = {domain: round(loss, LOSS_DIGITS) for domain, loss in losses.items()}
         self._keep(step=step, samples=samples, validation=rounded)
         self._time(event="validation", step=step, losses=rounded)
+        self._tell(step, **{f"validation/{domain}": loss for domain, loss in losses.items()})
 
     def saved(self, step: int, seconds: float) -> None:
         """Note how long training stood still for a checkpoint, in seconds."""
@@ -75,11 +115,19 @@ class MetricsLog:
 
     def started(self, total_steps: int, world_size: int = 1) -> None:
         """Note that a worker group begins, and how many steps the run has."""
-        self._time(event="started", total_steps=total_steps, world_size=world_size)
+        header = self._speed.header() if self._speed else {}
+        self._time(
+            event="started",
+            total_steps=total_steps,
+            world_size=world_size,
+            artifact=self._artifact,
+            **header,
+        )
 
     def finished(self) -> None:
         """Note that the artifact's files are written."""
         self._time(event="finished")
+        self._observers.close()
 
     def failed(self, text: str) -> None:
         """Note why training cannot go on; a retry would fail the same way."""
@@ -97,11 +145,23 @@ class MetricsLog:
     def _keep(self, **values: Any) -> None:
         self.lines.append(_to_json(values, sort_keys=True) + "\n")
 
+    def _tell(self, step: int, **values: float) -> None:
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._observers.scalars(step, finite)
+
+    def _expected(self) -> dict[str, float]:
+        expected = self._speed.expected if self._speed else None
+        if expected is None:
+            return {}
+        return {"expected_tokens_per_second_per_device": expected.tokens_per_second}
+
     def _time(self, **values: Any) -> None:
         if self._timings is None:
             return
+        event = {"time": round(time.time(), 3), **values}
+        self._goodput.take(event)
         with open(self._timings, "a", encoding="utf-8") as file:
-            file.write(_to_json({"time": round(time.time(), 3), **values}) + "\n")
+            file.write(_to_json(event) + "\n")
 
 
 def _to_json(values: dict[str, Any], sort_keys: bool = False) -> str:

@@ -14,6 +14,8 @@ from trainer.config import ParallelConfig
 from trainer.follow import Follower
 from trainer.job import TRAINER_NAME, Job, run_rank
 from trainer.metrics import MetricsLog
+from trainer.observe.observer import Observer, check_installed
+from trainer.observe.ray_gauges import RayGauges
 
 _COLLECTIVE_TIMEOUT_SECONDS = 600
 
@@ -31,6 +33,7 @@ def run_job(job: Job, progress: Progress) -> dict[str, Any]:
         ConfigError: the cluster is too small for the workers.
     """
     parallel = job.objective.config.parallel
+    check_installed(job.objective.config.observe)
     with progress.task(job.objective.name, unit="steps") as task:
         follower = Follower(job.timings, task, progress)
         with follower.following():
@@ -45,10 +48,15 @@ def run_job(job: Job, progress: Progress) -> dict[str, Any]:
     return _stats(job)
 
 
-def _run_or_note(job: Job, rank: int, leaving: Callable[[], bool] = lambda: False) -> None:
+def _run_or_note(
+    job: Job,
+    rank: int,
+    leaving: Callable[[], bool] = lambda: False,
+    gauges: Callable[[str], Observer] | None = None,
+) -> None:
     """Train; what no retry can mend is noted instead of raised, so that Ray does not retry."""
     try:
-        run_rank(job, leaving)
+        run_rank(job, leaving, gauges)
     except (TrainingDiverged, CheckpointError) as error:
         MetricsLog(job.timings if rank == 0 else None).failed(str(error))
 
@@ -61,7 +69,7 @@ def _train_function(config: dict[str, Any]) -> None:
         """Whether a worker's node is about to be taken away; a barrier, alike on all ranks."""
         return ray.train.get_preemption_info() is not None
 
-    _run_or_note(config["job"], dist.get_rank(), leaving)
+    _run_or_note(config["job"], dist.get_rank(), leaving, RayGauges)
 
 
 def _run_on_ray(job: Job) -> None:

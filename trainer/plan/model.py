@@ -108,10 +108,16 @@ def read_config(path: Path) -> Shape:
         raise ConfigError(f"{path}: not JSON: {error}") from None
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: expected an object, got {type(config).__name__}")
-    for key in ("num_experts", "num_local_experts", "n_routed_experts"):
-        if config.get(key):
-            raise ConfigError(f"{path}: {key}: mixtures of experts are not planned, only dense")
     return _from_config(config, path)
+
+
+def shape_of_config(config: dict[str, Any], name: str) -> Shape:
+    """The shape that the values of a Hugging Face config describe.
+
+    Raises:
+        ConfigError: they describe no dense Llama-type decoder.
+    """
+    return _from_config(config, Path(name))
 
 
 def _from_config(config: dict[str, Any], path: Path) -> Shape:
@@ -122,6 +128,9 @@ def _from_config(config: dict[str, Any], path: Path) -> Shape:
             raise ConfigError(f"{path}: {key}: expected a whole number above 0, got {value!r}")
         return value
 
+    for key in ("num_experts", "num_local_experts", "n_routed_experts"):
+        if config.get(key):
+            raise ConfigError(f"{path}: {key}: mixtures of experts are not planned, only dense")
     kind = str(config.get("model_type", ""))
     heads = size("num_attention_heads")
     bias = bool(config.get("attention_bias", config.get("bias", False)))

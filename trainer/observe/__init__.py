@@ -1,0 +1,1 @@
+"""What a run shows of itself: speed, use of the hardware, time lost, curves, trackers."""
