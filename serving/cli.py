@@ -1,5 +1,6 @@
 """Verbs of the serving room: ``inkstone serve VERB``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -75,3 +76,118 @@ def chat(
     from serving.terminal import talk
 
     talk(target, api_key, system, temperature, max_tokens)
+
+
+@app.command()
+def bench(
+    target: Annotated[
+        str, typer.Argument(help="A model, or the URL of an endpoint (http://HOST:PORT/v1).")
+    ],
+    requests: Annotated[int, typer.Option(min=1, help="How many to send.")] = 64,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Requests per second (Poisson); by default all at once."),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests under way at most.")
+    ] = None,
+    prompt_tokens: Annotated[
+        str, typer.Option(help="N, uniform:LOW:HIGH or lognormal:MEDIAN:SIGMA.")
+    ] = "128",
+    new_tokens: Annotated[str, typer.Option(help="Likewise, of answers.")] = "64",
+    shared_prefix: Annotated[
+        int, typer.Option(min=0, help="Tokens all prompts begin with, before their own.")
+    ] = 0,
+    prompts: Annotated[
+        Path | None, typer.Option(help="JSON Lines with prompts instead of random tokens.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of lengths, tokens and arrivals.")] = 0,
+    api_key: KeyOption = None,
+    slots: Annotated[int, typer.Option(min=1, help="A model: sequences at once.")] = 16,
+    max_context: Annotated[
+        int | None, typer.Option(min=1, help="A model: tokens per sequence.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="A model: by default all.")] = None,
+    cache_tokens: Annotated[
+        int | None, typer.Option(min=1, help="A model: tokens the cache holds in all.")
+    ] = None,
+    int8_cache: Annotated[bool, typer.Option(help="A model: keys and values in 8 bits.")] = False,
+    reproducible: Annotated[
+        bool, typer.Option(help="A model: answers that do not depend on company; slower.")
+    ] = True,
+    dense_rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="A 4-bit model: rows from which on a bf16 copy is used."),
+    ] = None,
+    json: Annotated[str | None, typer.Option(help="Write the result here; - prints it.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it here, by ending (.svg).")] = None,
+) -> None:
+    """Measure latency and throughput of a model in this process, or of an endpoint."""
+    from serving.bench.command import EngineChoice, Load, bench_and_report
+    from serving.bench.lengths import parse_lengths
+
+    load = Load(
+        requests=requests,
+        prompts=parse_lengths("--prompt-tokens", prompt_tokens),
+        new=parse_lengths("--new-tokens", new_tokens),
+        shared=shared_prefix,
+        file=prompts,
+        rate=rate,
+        concurrency=concurrency,
+        seed=seed,
+    )
+    choice = EngineChoice(
+        slots, max_context, threads, cache_tokens, int8_cache, reproducible, dense_rows
+    )
+    bench_and_report(target, load, choice, api_key, json_to=json, plot_to=plot)
+
+
+@app.command()
+def quantize(
+    model: Annotated[
+        str, typer.Argument(help="HF model directory, artifact directory, or runs/NAME/STAGE.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    method: Annotated[
+        str | None,
+        typer.Option(help="rtn, awq or nf4; by default awq with --calibration, else rtn."),
+    ] = None,
+    bits: Annotated[int, typer.Option(help="4, or 8 with rtn.")] = 4,
+    group: Annotated[int, typer.Option(help="Inputs per scale: 32, 64 or 128.")] = 128,
+    lm_head: Annotated[bool, typer.Option(help="Pack the output projection too.")] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Text that scales are searched on: token store, .txt, .md, .jsonl."),
+    ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option("--eval", help="Text for perplexity; by default the calibration text's end."),
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, help="Calibration windows of 512 tokens.")] = 32,
+    measure: Annotated[bool, typer.Option(help="Measure quality and speed.")] = True,
+    dense_copy: Annotated[
+        bool, typer.Option(help="Let engines keep bf16 copies where they are faster.")
+    ] = True,
+    threads: Annotated[int | None, typer.Option(min=1, help="Compute threads.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON.")] = False,
+) -> None:
+    """Pack a model's weights into 4 or 8 bits, and measure what that cost and gained."""
+    from serving.quant.command import Asked, quantize_model
+
+    quantize_model(
+        Asked(
+            model=model,
+            out=out,
+            method=method,
+            bits=bits,
+            group=group,
+            lm_head=lm_head,
+            calibration=calibration,
+            held_out=held_out,
+            windows=windows,
+            measure=measure,
+            dense_copy=dense_copy,
+            threads=threads,
+            as_json=json,
+        )
+    )

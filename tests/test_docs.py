@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_RUN = {
     ("serve", "start"): "runs until it is stopped",
     ("serve", "chat"): "asks an endpoint",
+    ("serve", "bench"): "reads a model, or asks an endpoint",
+    ("serve", "quantize"): "reads a tuned model",
     ("stop",): "nothing is running",
     ("agent", "run"): "asks an endpoint",
     ("agent", "show"): "reads a rollout, which needs a model",

@@ -16,6 +16,7 @@ from contracts.engine import (
 )
 from serving.engine.checks import check_ids, check_request
 from serving.engine.errors import Interrupted
+from serving.engine.gauges import Decoding
 from serving.engine.guide import Guides
 from serving.engine.loop import EngineLoop
 from serving.engine.plan import Limits
@@ -120,6 +121,16 @@ class PagedEngine:
             tokens_cached=scheduler.blocks.hits,
             preemptions=scheduler.preemptions,
         )
+
+    @property
+    def decoding(self) -> Decoding:
+        """What the steps that only decoded did so far."""
+        return self._stepper.decoding
+
+    @property
+    def runner(self) -> ModelRunner:
+        """What runs the model."""
+        return self._runner
 
     def close(self) -> None:
         """Abort what runs and stop the thread."""

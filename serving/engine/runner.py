@@ -61,6 +61,16 @@ class ModelRunner:
 
     @torch.inference_mode()
     def step(self, decode: Sequence[Chunk], prefill: Sequence[Chunk]) -> dict[Chunk, torch.Tensor]:
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model whose weights run."""
+        return self._model
+
+    @property
+    def place_bytes(self) -> int:
+        """Bytes of one token's keys and values, of all layers."""
+        return self.cache.nbytes // (self.config.num_blocks * self.config.block_size)
+
         """Compute chunks; for those that reach the end of their sequence, logits.
 
         Returns:

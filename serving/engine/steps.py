@@ -1,11 +1,13 @@
 """What runs in the engine: requests, and the steps that give each its next token."""
 
+import time
 from collections.abc import Sequence
 
 import torch
 
 from contracts.engine import EngineRequest, FinishReason, TokenChunk
 from serving.engine.blocks import BlockManager, OutOfBlocks
+from serving.engine.gauges import Decoding
 from serving.engine.guide import Matcher
 from serving.engine.jobs import Job
 from serving.engine.plan import Chunk, Limits, Plan
@@ -30,6 +32,7 @@ class Stepper:
         """Tokens generated so far."""
         self.prefilled = 0
         """Prompt tokens prefilled so far."""
+        self.decoding = Decoding()
         self._jobs: dict[str, Job] = {}
 
     def add(self, request: EngineRequest, stream: Stream, matcher: Matcher | None = None) -> None:
@@ -58,6 +61,7 @@ class Stepper:
 
     def step(self) -> None:
         """Compute the next step, give a token to who has come to its end, deliver."""
+        started = time.perf_counter()
         plan = self.scheduler.plan()
         if not plan.tokens:
             return
@@ -65,6 +69,10 @@ class Stepper:
         batch = self._chosen(logits) if logits else []
         for request_id in deliver(batch):
             self.abort(request_id)
+        if not plan.prefill:
+            places = sum(chunk.start + 1 for chunk in plan.decode)
+            seconds = time.perf_counter() - started
+            self.decoding = self.decoding.after(len(plan.decode), places, seconds)
 
     def weights_changed(self, policy_version: int) -> None:
         """The model has new weights: nothing computed so far is shared any more."""

@@ -1,0 +1,1 @@
+"""``inkstone serve bench``: how fast an engine or an endpoint answers, by load."""
