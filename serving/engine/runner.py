@@ -59,8 +59,6 @@ class ModelRunner:
         )
         self._builder = BatchBuilder(config.block_size, dtype, self._device)
 
-    @torch.inference_mode()
-    def step(self, decode: Sequence[Chunk], prefill: Sequence[Chunk]) -> dict[Chunk, torch.Tensor]:
     @property
     def model(self) -> PreTrainedModel:
         """The model whose weights run."""
@@ -71,6 +69,8 @@ class ModelRunner:
         """Bytes of one token's keys and values, of all layers."""
         return self.cache.nbytes // (self.config.num_blocks * self.config.block_size)
 
+    @torch.inference_mode()
+    def step(self, decode: Sequence[Chunk], prefill: Sequence[Chunk]) -> dict[Chunk, torch.Tensor]:
         """Compute chunks; for those that reach the end of their sequence, logits.
 
         Returns:
