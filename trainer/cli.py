@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clusters.stage_verbs import add_stage_verb
+from trainer.convert.cli import add_convert
 from trainer.observe.cli import add_show
 from trainer.plan.cli import add_plan
 from trainer.trace_cli import add_trace
@@ -16,6 +17,7 @@ add_stage_verb(app, "sft", "trainer.sft", "Tune a model on conversations.")
 add_plan(app)
 add_show(app)
 add_trace(app)
+add_convert(app)
 
 
 @app.callback()

@@ -5,41 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from clusters.config import StageConfig, execution
+from trainer.models.shape import ModelShape
 from trainer.observe.config import ObserveConfig
-
-
-class ModelShape(StageConfig):
-    """Shape of a Llama-type decoder; the vocabulary comes from the tokenizer."""
-
-    hidden_size: int = Field(default=320, gt=0)
-    """Width of the residual stream."""
-    num_layers: int = Field(default=4, gt=0)
-    """Decoder blocks."""
-    num_heads: int = Field(default=5, gt=0)
-    """Attention heads; they divide ``hidden_size``."""
-    num_kv_heads: int = Field(default=5, gt=0)
-    """Key/value heads; they divide ``num_heads``."""
-    mlp_size: int = Field(default=1024, gt=0)
-    """Width of the gated MLP."""
-    tie_embeddings: bool = True
-    """Use the input embedding as the output embedding too."""
-    rope_theta: float = Field(default=10000.0, gt=0)
-    """Base of the rotary embedding's wavelengths, in positions."""
-    max_positions: int = Field(default=1024, gt=0)
-    """Longest sequence the model accepts, in tokens."""
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "ModelShape":
-        if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:
-            raise ValueError(
-                f"num_heads: {self.num_heads} heads do not cut hidden_size "
-                f"{self.hidden_size} into heads of even width"
-            )
-        if self.num_heads % self.num_kv_heads:
-            raise ValueError(
-                f"num_kv_heads: {self.num_kv_heads} does not divide num_heads {self.num_heads}"
-            )
-        return self
 
 
 class OptimiserConfig(StageConfig):
@@ -79,6 +46,9 @@ class ParallelConfig(StageConfig):
     shard_group: int | None = execution(None, gt=0)
     """Optimiser state is sharded over this many neighbouring workers only (those of a node),
     gradients are reduced across the groups; for ZeRO 1. By default over all."""
+    offload: bool = execution(False)
+    """fp32 weights, moments and AdamW's step in the host's memory instead of the GPU's
+    (ZeRO-Offload, arXiv:2101.06840): for one worker, and for ZeRO 1 to 3."""
     sequence_parallel: int = execution(1, gt=0)
     """Neighbouring workers that share every row, each a run of its positions (Ulysses,
     arXiv:2309.14509): for rows that do not fit one worker."""
@@ -104,6 +74,11 @@ class ParallelConfig(StageConfig):
             raise ValueError(
                 f"sequence_parallel: {self.sequence_parallel} does not divide workers "
                 f"{self.workers}"
+            )
+        groups = self.shard_group is not None or self.zero_stage == 0
+        if self.offload and groups and (self.workers > 1 or self.min_workers is not None):
+            raise ValueError(
+                "offload: with several workers for zero_stage 1 to 3 without shard_group"
             )
         if self.shard_group is None:
             return self
@@ -179,6 +154,9 @@ class TrainConfig(StageConfig):
     """Who is told of every step: TensorBoard, Ray's metrics, MLflow, Weights & Biases."""
     skip_samples: list[tuple[int, int]] = Field(default_factory=list)
     """Ranges of the sample order that are left out, (first sample, count)."""
+    compile: bool | Literal["auto"] = execution(False)
+    """Fuse operators by torch.compile: a minute at the start for faster steps. ``auto`` does
+    so on GPUs. Where there is no working compiler a notice says so and nothing is compiled."""
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     """Of weights and activations; master weights, moments and sums are fp32 always."""
 
@@ -236,11 +214,14 @@ class PretrainConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _rows_fit(self) -> "PretrainConfig":
-        if self.sequence_length > self.model.max_positions:
+        longest = self.model.max_positions  # None: the loaded model's, which is read later
+        if longest is not None and self.sequence_length > longest:
             raise ValueError(
                 f"sequence_length: {self.sequence_length} is more than model.max_positions "
-                f"{self.model.max_positions}"
+                f"{longest}"
             )
+        if self.model.is_loaded:
+            return self
         problem = self.parallel.problem_of_sharing(
             self.model.num_heads, "model.num_heads", self.sequence_length, "sequence_length"
         )

@@ -17,7 +17,7 @@ from trainer.metrics import MetricsLog
 from trainer.observe.measure import speed_of
 from trainer.observe.memory import PeakMemory
 from trainer.observe.observer import Observer, openers
-from trainer.parallel.choose import make_stepper
+from trainer.parallel.choose import compile_decision, make_stepper
 from trainer.parallel.stepper import Stepper
 
 TRAINER_NAME = "trainer.json"
@@ -92,6 +92,8 @@ def run_rank(
     """
     import torch
 
+    from trainer.models.llama import save_about
+
     config = job.objective.config
     torch.set_num_threads(config.parallel.threads)
     prepared = job.objective.prepare()
@@ -100,9 +102,14 @@ def run_rank(
     plan = loop_plan(job, prepared.total_steps, stepper)
     log = _open_log(job, prepared, stepper, memory, gauges)
     log.started(plan.total_steps, stepper.world_size)
+    notice = compile_decision(config, prepared.model)[1]
+    if notice:
+        log.say(notice)
     checkpoints = CheckpointStore(
         job.out.state_dir, prefix=job.prefix, policy=_policy(config.checkpoint)
     )
+    if stepper.rank == 0:
+        save_about(prepared.model, job.out.state_dir / MODEL_NAME, job.objective.tokenizer)
     skipped = train(plan, prepared.source, stepper, checkpoints, log, leaving)
     weights = stepper.weights()
     if stepper.rank == 0:
@@ -163,18 +170,12 @@ def _write(
     weights: dict[str, Any],
     log: MetricsLog,
 ) -> None:
-    from trainer.models.llama import load_tokenizer, save_model, stop_ids
+    from trainer.models.llama import save_about, save_model
 
     config = job.objective.config
-    tokenizer = load_tokenizer(job.objective.tokenizer)
     directory = job.out.path(f"{MODEL_NAME}/config.json").parent
-    save_model(
-        prepared.model,
-        weights,
-        directory,
-        tokenizer_from=job.objective.tokenizer,
-        stop_ids=stop_ids(tokenizer),
-    )
+    save_about(prepared.model, directory, job.objective.tokenizer)
+    save_model(prepared.model, weights, directory)
     job.out.path(METRICS_NAME).write_text("".join(log.lines), encoding="utf-8")
     summary = {
         "objective": job.objective.name,

@@ -29,7 +29,8 @@ class Pretraining:
         from contracts.unigram import count_tokens, unigram_log_probs
         from corpus.token_store import TokenStore
         from trainer.data.tokens import TokenRows, unigram_loss
-        from trainer.models.llama import DTYPES, load_tokenizer, new_model
+        from trainer.models.choose import make_model
+        from trainer.models.llama import DTYPES, load_tokenizer
 
         _, checksum = hash_file(self.tokenizer / "tokenizer.json")
         train = TokenStore.open(self.tokens / TRAIN, checksum)
@@ -46,7 +47,7 @@ class Pretraining:
         vocabulary = train.meta.vocab_size
         dtype = DTYPES[self.config.precision]
         tokenizer = load_tokenizer(self.tokenizer)
-        model = new_model(self.config.model, vocabulary, tokenizer, self.seed, dtype)
+        model = make_model(self.config.model, vocabulary, tokenizer, self.seed, dtype)
         log_probs = unigram_log_probs(count_tokens(train.root))
         rows = self.config.steps * self.config.batch
         counts = {
@@ -66,12 +67,16 @@ class Pretraining:
 
 def run(context: StageContext) -> dict[str, Any]:
     """Run ``trainer.pretrain``."""
+    from corpus.token_store import TokenStore
+    from trainer.models.source import check_model
     from trainer.workers import run_job
 
     tokens = context.input("tokens").path("tokens")
     tokenizer = context.input("tokenizer").path("tokenizer")
     check_store(tokens / TRAIN, tokenizer, context.config.sequence_length)
     check_mixture(tokens / TRAIN, context.config)
+    vocabulary = TokenStore.open(tokens / TRAIN).meta.vocab_size
+    check_model(context.config, tokenizer, vocabulary)
     objective = Pretraining(context.config, context.seed, tokens, tokenizer)
     return run_job(
         Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl"),

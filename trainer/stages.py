@@ -5,6 +5,7 @@ from typing import Any
 from clusters.stage import Input, Requirements, Stage
 from trainer import pretrain, sft
 from trainer.config import PretrainConfig, SftConfig, TrainConfig
+from trainer.models.source import external_files
 
 _PROCESS_BYTES = 950 << 20
 """Of a worker with a model of ten million parameters, as measured; of the driver too."""
@@ -28,8 +29,9 @@ STAGES = [
         config=PretrainConfig,
         output="checkpoint",
         run=pretrain.run,
-        version=4,
+        version=5,
         inputs={"tokens": Input(("tokens",)), "tokenizer": Input(("tokenizer",))},
+        external=external_files,
         requires=_requires,
     ),
     Stage(
@@ -37,7 +39,7 @@ STAGES = [
         config=SftConfig,
         output="checkpoint",
         run=sft.run,
-        version=4,
+        version=5,
         inputs={
             "base": Input(("checkpoint",)),
             "conversations": Input(("questions", "conversations"), many=True),

@@ -36,16 +36,15 @@ class NoTokenizer:
 class Rows:
     """Rows of random documents, pure in seed and k; some positions carry no loss."""
 
-    row_length = LENGTH
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, length: int = LENGTH) -> None:
+        self.seed, self.row_length = seed, length
 
     def row(self, k: int) -> Row:
         chance = np.random.default_rng([self.seed, k])
-        ids = chance.integers(0, VOCABULARY, LENGTH)
-        labels = np.where(chance.random(LENGTH) < 0.3, IGNORE, np.roll(ids, -1))
-        return Row(ids, labels, np.sort(chance.integers(0, 4, LENGTH)).astype(np.int32))
+        length = self.row_length
+        ids = chance.integers(0, VOCABULARY, length)
+        labels = np.where(chance.random(length) < 0.3, IGNORE, np.roll(ids, -1))
+        return Row(ids, labels, np.sort(chance.integers(0, 4, length)).astype(np.int32))
 
     def validation(self) -> dict[str, list[Row]]:
         return {"held": [self.row(10_000 + k) for k in range(3)]}
@@ -72,6 +71,8 @@ class Run:
     precision: str = "fp32"
     options: dict[str, Any] = field(default_factory=dict)
     few_rows: bool = False
+    length: int = LENGTH
+    """Tokens of a row."""
     poisoned: bool = False
     """No gradient is a number, though the loss is."""
 
@@ -112,7 +113,7 @@ class _Stop(Exception):
 def run_here(run: Run) -> Result:
     """The loop in this process: plain, or as one of the ranks that are set up."""
     config = run.config
-    model = new_model(SHAPE, VOCABULARY, NoTokenizer(), run.seed, DTYPES[config.precision])
+    model = new_model(config.model, VOCABULARY, NoTokenizer(), run.seed, DTYPES[config.precision])
     if run.poisoned:
         model.model.norm.weight.register_hook(lambda gradient: gradient * float("nan"))
     stepper = make_stepper(config, model)
@@ -132,7 +133,7 @@ def run_here(run: Run) -> Result:
     checkpoints = CheckpointStore(
         Path(run.root), prefix="test", policy=Policy(keep_last=2, asynchronous=run.seed % 2 == 0)
     )
-    rows = (FewRows if run.few_rows else Rows)(run.seed)
+    rows = (FewRows if run.few_rows else Rows)(run.seed, run.length)
     log = MetricsLog(None)
 
     def leaving() -> bool:

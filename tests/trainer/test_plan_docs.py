@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer.models.presets import SHAPES
 from trainer.plan.hardware import find_cluster
 from trainer.plan.model import find_shape
-from trainer.plan.presets import SHAPES
 from trainer.plan.render import GIB, sharding
 from trainer.plan.search import Choice, Question, plan
 

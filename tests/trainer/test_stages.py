@@ -219,6 +219,7 @@ def test_rows_longer_than_every_shard_are_refused(inputs: Inputs, tmp_path: Path
         ({"sequence_length": 2048}, "more than model.max_positions"),
         ({"batch": 1}, "cannot feed parallel.workers"),
         ({"model": {"num_heads": 7}}, "heads do not cut hidden_size"),
+        ({"parallel": {"zero_stage": 0, "offload": True}}, "offload: with several workers for"),
         ({"model": {"num_kv_heads": 2}}, "does not divide num_heads"),
         (
             {"parallel": {"workers": 2, "sequence_parallel": 2}},

@@ -28,11 +28,17 @@ class Documents:
         return ends.to(device)
 
 
-def register() -> None:
-    """Make transformers know this attention; without a mask function it builds no mask."""
+def register(compiled: bool = False) -> None:
+    """Make transformers know this attention; without a mask function it builds no mask.
+
+    Args:
+        compiled: the layers around it are compiled; it is not, since lengths change.
+    """
     from transformers import AttentionInterface
 
-    AttentionInterface.register(NAME, _interface)
+    AttentionInterface.register(
+        NAME, torch.compiler.disable(_interface) if compiled else _interface
+    )
 
 
 def _interface(

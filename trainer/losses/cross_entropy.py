@@ -7,6 +7,8 @@ d loss / d h = (p - onehot) W and d loss / d W = (p - onehot)^T h. The same idea
 chunked losses of Liger Kernel (arXiv:2410.10989).
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,52 +16,95 @@ import torch
 IGNORE = -100
 """Label of a position that carries no loss."""
 _CHUNK_ROWS = 512
+_TILE_ELEMENTS = 1 << 18
+"""Logits that are worked on at a time in fp32 on a CPU: 1 MiB stays in its cache."""
+
+
+def _softmax_gradient(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Summed loss of a chunk; ``logits`` become their gradient. In torch's plain operators.
+
+    Args:
+        logits: (rows, vocabulary) in low precision, changed in place.
+        target: (rows, 1) labels.
+    """
+    high = logits.float()
+    high -= high.amax(dim=1, keepdim=True)
+    picked = high.gather(1, target).sum()
+    normaliser = high.exp_().sum(dim=1, keepdim=True)
+    high /= normaliser
+    high.scatter_add_(1, target, high.new_full(target.shape, -1.0))
+    logits.copy_(high)
+    return normaliser.log().sum() - picked
+
+
+def _by_tiles(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """``_softmax_gradient`` over runs of rows that a CPU's cache holds; on GPUs over all."""
+    rows = max(1, _TILE_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    total = torch.zeros((), dtype=torch.float32, device=logits.device)
+    for part, labels in zip(logits.split(rows), target.split(rows), strict=True):
+        total += _softmax_gradient(part, labels)
+    return total
+
+
+@lru_cache
+def _fused() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The same in few passes over the logits."""
+
+    def softmax_gradient(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        high = logits.float()
+        top = high.amax(dim=1, keepdim=True)
+        normaliser = (high - top).exp().sum(dim=1, keepdim=True)
+        picked = high.gather(1, target) - top
+        here = torch.arange(logits.shape[1], device=logits.device)[None] == target
+        logits.copy_((high - top).exp() / normaliser - here.float())
+        return (normaliser.log() - picked).sum()
+
+    return torch.compile(softmax_gradient, dynamic=True)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        labels: torch.Tensor,
+        compiled: bool,
     ) -> torch.Tensor:
         wants_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        take = _fused() if compiled else _by_tiles
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        # The same two buffers for every chunk: fresh ones of this size cost a page fault
-        # per 4 KiB, more time than the arithmetic on them.
+        # The same buffer for every chunk: a fresh one of this size costs a page fault per
+        # 4 KiB, more time than the arithmetic on it.
         shape = (min(_CHUNK_ROWS, len(labels)), len(weight))
-        low = torch.empty(shape, dtype=hidden.dtype, device=hidden.device)
-        high = torch.empty(shape, dtype=torch.float32, device=hidden.device)
+        buffer = torch.empty(shape, dtype=hidden.dtype, device=hidden.device)
         for start in range(0, len(labels), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
             target = labels[rows, None]
-            chunk_low, chunk = low[: len(target)], high[: len(target)]
-            torch.mm(hidden[rows], weight.t(), out=chunk_low)
-            chunk.copy_(chunk_low)
-            chunk -= chunk.amax(dim=1, keepdim=True)
-            total -= chunk.gather(1, target).sum()
-            normaliser = chunk.exp_().sum(dim=1, keepdim=True)
-            total += normaliser.log().sum()
+            logits = buffer[: len(target)]
+            torch.mm(hidden[rows], weight.t(), out=logits)
+            total += take(logits, target)
             if not wants_grad:
                 continue
-            chunk /= normaliser
-            chunk.scatter_add_(1, target, chunk.new_full(target.shape, -1.0))
-            chunk_low.copy_(chunk)
-            torch.mm(chunk_low, weight, out=grad_hidden[rows])
-            grad_weight += chunk_low.t() @ hidden[rows]
+            torch.mm(logits, weight, out=grad_hidden[rows])
+            grad_weight += logits.t() @ hidden[rows]
         if wants_grad:
             ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+    def backward(
+        ctx: Any, *grad_outputs: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         (scale,) = grad_outputs
-        return grad_hidden * scale, grad_weight * scale, None
+        return grad_hidden * scale, grad_weight * scale, None, None
 
 
 def linear_cross_entropy(
-    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, compiled: bool = False
 ) -> torch.Tensor:
     """Sum over the positions with a label of ``-log softmax(hidden @ weight.T)[label]``.
 
@@ -67,6 +112,7 @@ def linear_cross_entropy(
         hidden: (positions, width).
         weight: (vocabulary, width), the output embedding.
         labels: (positions,) int64; ``IGNORE`` where there is no loss.
+        compiled: take the softmax and its gradient by one fused kernel.
 
     Returns:
         fp32 scalar in nats, not averaged: the caller divides by the global count.
@@ -74,4 +120,4 @@ def linear_cross_entropy(
     kept = (labels != IGNORE).nonzero().squeeze(1)
     if len(kept) < len(labels):
         hidden, labels = hidden[kept], labels[kept]
-    return _LinearCrossEntropy.apply(hidden, weight, labels)
+    return _LinearCrossEntropy.apply(hidden, weight, labels, compiled)

@@ -1,4 +1,4 @@
-"""The Llama-shaped model: made from a seed, its loss, and its files.
+"""Models of the Llama kind: made from a seed, their loss, and their files.
 
 The module is transformers' own, so that what is saved is what plain
 ``AutoModelForCausalLM`` loads.
@@ -14,30 +14,40 @@ from torch import nn
 from serving.tokenizer import STOP_TOKENS
 from trainer.attention import documents
 from trainer.attention.ulysses import SequenceGroup
-from trainer.config import ModelShape
 from trainer.data.rows import Batch
 from trainer.losses.cross_entropy import linear_cross_entropy
+from trainer.models.build import hf_config, initialise
+from trainer.models.compiled import compile_layers
 from trainer.models.recompute import apply_recompute
+from trainer.models.shape import ModelShape
 
 
 class NextTokenLoss(nn.Module):
     """A causal language model whose forward pass is the summed loss of a batch."""
 
     def __init__(
-        self, model: Any, sequence: SequenceGroup | None = None, recompute: str = "none"
+        self,
+        model: Any,
+        sequence: SequenceGroup | None = None,
+        recompute: str = "none",
+        compiled: bool = False,
     ) -> None:
         """Wrap a transformers model.
 
         Args:
             sequence: ranks that share every line; each computes a run of its positions.
             recompute: ``none``, ``selective`` or ``full``.
+            compiled: fuse the layers and the loss by torch.compile.
         """
         super().__init__()
         self.model = model
         self._sequence = sequence
-        documents.register()
+        self._compiled = compiled
+        documents.register(compiled)
         model.set_attn_implementation(documents.NAME)
         apply_recompute(model, recompute)
+        if compiled:
+            compile_layers(model)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Sum of the next-token losses of this rank's positions, in nats, as an fp32 scalar."""
@@ -52,7 +62,7 @@ class NextTokenLoss(nn.Module):
             documents=documents.Documents(batch.lengths, self._sequence),
         ).last_hidden_state
         return linear_cross_entropy(
-            hidden.flatten(0, 1), self.model.lm_head.weight, labels.flatten()
+            hidden.flatten(0, 1), self.model.lm_head.weight, labels.flatten(), self._compiled
         )
 
     def _own(self, line: torch.Tensor) -> torch.Tensor:
@@ -69,42 +79,18 @@ def new_model(
     seed: int,
     dtype: torch.dtype = torch.bfloat16,
 ) -> Any:
-    """A freshly initialised ``LlamaForCausalLM``.
-
-    Matrices are normal with deviation 0.02, those that write to the residual stream
-    smaller by sqrt(2 * layers), as in GPT-2.
-    """
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=shape.hidden_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_kv_heads,
-        intermediate_size=shape.mlp_size,
-        max_position_embeddings=shape.max_positions,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-        tie_word_embeddings=shape.tie_embeddings,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(seed)
-    model: Any = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for layer in model.model.layers:
-            for matrix in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
-                matrix /= (2 * shape.num_layers) ** 0.5
-    return model.to(dtype)
+    """A freshly initialised model of a shape's numbers; see :func:`build.initialise`."""
+    return initialise(hf_config(shape, vocab_size, tokenizer), seed, dtype)
 
 
-def load_model(directory: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
-    """The model of a checkpoint's ``model/`` folder."""
+def load_model(
+    directory: Path, dtype: torch.dtype = torch.bfloat16, config: Any | None = None
+) -> Any:
+    """The model of a checkpoint's ``model/`` folder; ``config`` stands in for its own."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(
-        directory, dtype=dtype, use_safetensors=True, local_files_only=True
+        directory, config=config, dtype=dtype, use_safetensors=True, local_files_only=True
     )
 
 
@@ -123,32 +109,38 @@ TOKENIZER_FILES = (
 )
 
 
-def save_model(
-    model: Any,
-    state: dict[str, torch.Tensor],
-    directory: Path,
-    *,
-    tokenizer_from: Path,
-    stop_ids: list[int],
-) -> None:
-    """Write Hugging Face's layout: weights, configs, tokenizer with its chat template.
+def save_model(model: Any, state: dict[str, torch.Tensor], directory: Path) -> None:
+    """Write a model's weights and configs, beside what ``save_about`` writes.
 
     Args:
         model: gives the architecture; its weights are not read.
         state: weights by name.
-        tokenizer_from: folder whose tokenizer files are copied as they are.
-        stop_ids: tokens that end a generation, for ``generation_config.json``.
     """
-    from transformers import GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    model.save_pretrained(directory, state_dict=state)
+
+
+def save_about(model: Any, directory: Path, tokenizer_from: Path) -> None:
+    """Write all of Hugging Face's layout but the weights: configs and tokenizer.
+
+    Args:
+        model: its generation config is set too: where a generation ends.
+        tokenizer_from: folder whose tokenizer files are copied as they are.
+    """
+    from transformers import GenerationConfig
+
+    directory.mkdir(parents=True, exist_ok=True)
     model.generation_config = GenerationConfig(
         bos_token_id=model.config.bos_token_id,
-        eos_token_id=stop_ids,
+        eos_token_id=stop_ids(load_tokenizer(tokenizer_from)),
         pad_token_id=model.config.pad_token_id,
     )
-    model.save_pretrained(directory, state_dict=state)
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = str(model.dtype).removeprefix("torch.")
+    model.config.save_pretrained(directory)
+    model.generation_config.save_pretrained(directory)
     for name in TOKENIZER_FILES:
         if (tokenizer_from / name).is_file():
             shutil.copyfile(tokenizer_from / name, directory / name)

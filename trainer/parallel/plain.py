@@ -1,4 +1,5 @@
-"""A step by one process in plain torch: low-precision weights, fp32 master weights.
+"""A step by one process in plain torch: low-precision weights, fp32 master weights, which
+may lie in the host's memory while the model lies on a GPU.
 
 The reference that the other steppers are tested against.
 """
@@ -29,12 +30,23 @@ class PlainStepper:
     rank = data_rank = 0
     world_size = data_ranks = 1
 
-    def __init__(self, module: nn.Module, config: OptimiserConfig, precision: str = "bf16") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        config: OptimiserConfig,
+        precision: str = "bf16",
+        offload: bool = False,
+    ) -> None:
+        """Make the fp32 weights and their optimiser.
+
+        Args:
+            offload: keep them and their moments in the host's memory, and step there.
+        """
         self._module = module
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self._names = [name for name, _ in named]
         self._low = [p for _, p in named]
-        self._master = [_master_of(p) for p in self._low]
+        self._master = [_master_of(p, offload) for p in self._low]
         self._optimiser = make_optimiser(list(zip(self._names, self._master, strict=True)), config)
         materialise(self._optimiser, self._master)
         self._clip = config.grad_clip
@@ -50,10 +62,11 @@ class PlainStepper:
         for low, master in zip(self._low, self._master, strict=True):
             if low is master or low.grad is None:
                 continue
+            gradient = low.grad.to(master.device)  # in low precision: half the bytes to move
             if master.grad is None:
-                master.grad = low.grad.float()
+                master.grad = gradient.float()
             else:
-                master.grad += low.grad
+                master.grad += gradient
             low.grad = None
 
     def step(self, lr: float) -> StepResult:
@@ -119,9 +132,13 @@ class PlainStepper:
     def _round(self) -> None:
         for low, master in zip(self._low, self._master, strict=True):
             if low is not master:
-                low.copy_(master)
+                # Rounded before it moves: half the bytes.
+                low.copy_(master if master.device == low.device else master.to(low.dtype))
 
 
-def _master_of(low: nn.Parameter) -> nn.Parameter:
-    """fp32 copy of a weight, or the weight itself where that is fp32."""
-    return low if low.dtype == torch.float32 else nn.Parameter(low.detach().float().clone())
+def _master_of(low: nn.Parameter, offload: bool) -> nn.Parameter:
+    """fp32 copy of a weight, or the weight itself where that is fp32 and stays in place."""
+    device = torch.device("cpu") if offload else low.device
+    if low.dtype == torch.float32 and low.device == device:
+        return low
+    return nn.Parameter(low.detach().to(device, torch.float32, copy=True))

@@ -33,6 +33,7 @@ class ZeroStepper(Collective):
         rows_per_pass: int,
         micro_steps: int,
         precision: str = "bf16",
+        offload: bool = False,
     ) -> None:
         """Build the engine; it expects ``micro_steps`` passes of ``rows_per_pass`` a step."""
         super().__init__()
@@ -43,6 +44,9 @@ class ZeroStepper(Collective):
             name: tuple(p.shape) for name, p in module.named_parameters() if p.requires_grad
         }
         config = _config(zero_stage, rows_per_pass, micro_steps, precision, optimiser.grad_clip)
+        if offload:
+            config["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
+            config["zero_force_ds_cpu_optimizer"] = False  # torch's fused AdamW steps on CPUs too
         self._engine = _engine(module, optimiser, config)
         self._zero = self._engine.optimizer
         zero_state.prepare(self._zero, zero_stage)

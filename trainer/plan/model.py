@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from clusters.config import ConfigError, nearest
-from trainer.plan.presets import ALIASES, SHAPES
+from trainer.models.presets import ALIASES, SHAPES
+
+_UNPLANNED = ("theta", "positions", "eps")
+"""Of a preset: they change neither memory nor time."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def find_shape(model: str) -> Shape:
     """
     name = ALIASES.get(model.lower(), model.lower())
     if name in SHAPES:
-        return Shape(name=name, **SHAPES[name])
+        return Shape(name=name, **{k: v for k, v in SHAPES[name].items() if k not in _UNPLANNED})
     path = Path(model)
     if path.is_dir():
         path = path / "config.json"

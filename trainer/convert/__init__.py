@@ -1,0 +1,1 @@
+"""Checkpoints between layouts, tensor by tensor, and out of a running training."""
