@@ -57,8 +57,8 @@ def run(context: StageContext) -> dict[str, Any]:
     chosen = None if selection is None else open_selection(selection, corpus)
     weights = None if chosen is None else chosen.weights
     domains = sources(parts) if chosen is None else chosen.domains()
-    shards = config.shards or shards_for(parts)
-    groups = {group.name: group for group in groups_of(parts, shards, domains)}
+    count = config.shards or shards_for(parts)
+    groups = {group.name: group for group in groups_of(parts, count, domains)}
     stats = map_units(
         context.out.units,
         f"corpus.tokens.{STEP}",

@@ -25,6 +25,7 @@ _WORD = re.compile(r"\w+")
 _GRAM = 4
 _SAME = 0.5
 _MIN_CHARS = 100
+_ANSWER_CHARS = 300
 
 Page = tuple[str, str]
 """(main text, boilerplate of the same page)."""
@@ -82,15 +83,22 @@ def prose() -> dict[str, list[str]]:
     return found
 
 
-def spam_mail() -> list[str]:
-    """Bodies of spam, without headers and tags: a header would give each of them away."""
+def mail(label: str) -> list[str]:
+    """Bodies of ``spam`` or ``ham``, without headers and tags: a header would give them away."""
     bodies = []
     with gzip.open(DATA / "lowquality/spamassassin_mail.jsonl.gz", "rt") as file:
         for line in file:
             row = json.loads(line)
-            if row["label"] == "spam":
+            if row["label"] == label:
                 bodies.append(_body(row["text"]))
     return [body for body in bodies if len(body) >= _MIN_CHARS]
+
+
+def answers(count: int) -> list[str]:
+    """Answers to instructions of some length, evenly from all of them."""
+    with gzip.open(DATA / "sft/alpaca_en.jsonl.gz", "rt") as file:
+        texts = [text for line in file if len(text := json.loads(line)["output"]) >= _ANSWER_CHARS]
+    return texts[:: max(1, len(texts) // count)][:count]
 
 
 def spam_sms() -> list[str]:

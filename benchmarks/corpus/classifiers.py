@@ -5,11 +5,13 @@ python -m benchmarks.corpus.classifiers
 * ``pages``: main text of web pages against the boilerplate of the same pages. Trained on
   ``web/mixed_pages`` as our own extraction parts it, measured on ``web/article_extraction``
   as people did: other hosts, other annotators.
-* ``spam``: prose against spam, each source of prose held out in turn: trained on the other two
-  against half of the mail and of the short messages, measured on the third against the mail and
-  the short messages of the other half. The lowest AUC counts: of the two sources of novels, and
-  by itself of the documentation, a kind of text that the novels say nothing about.
-  ``unseen_kind_of_spam`` says how much worse it is where the kind of spam is new too.
+* ``spam``: prose against spam. Each source of prose is held out in turn: trained on the other two,
+  the main text of web pages, answers to instructions and wanted mail, against half of the spam
+  mail and of the short messages; measured on the held-out source against the other half of the
+  spam. The lowest AUC counts: of the two sources of novels, and by itself of the documentation, a
+  kind of text that nothing in the seeds is like. Beside it stand the AUC with prose alone as seeds,
+  and the AUC where the kind of spam is new too. The wider seeds were chosen after the documentation
+  had been measured with the narrow ones (.88).
 
 Both go through the code of the pipeline: seeds from files, fit, calibration, scores.
 """
@@ -90,26 +92,35 @@ def pages() -> None:
 def spam() -> None:
     """Prose against spam."""
     prose = data.prose()
-    kinds = {"mail": data.spam_mail(), "sms": data.spam_sms()}
+    kinds = {"mail": data.mail("spam"), "sms": data.spam_sms()}
     known = [text for texts in kinds.values() for text in texts[::2]]
-    rows, unseen = {}, {}
+    other_kinds = [main for main, _ in data.mixed_pages()] + data.answers(2000) + data.mail("ham")
+    rows, narrow, unseen = {}, {}, {}
     for source, texts in prose.items():
-        others = [text for name in prose if name != source for text in prose[name]]
-        for kind in kinds:
+        novels = [text for name in prose if name != source for text in prose[name]]
+        good = novels + other_kinds
+        for kind, bad in kinds.items():
             place = f"{source} against {kind}"
-            rows[place] = measure("spam", (others, known), (texts, kinds[kind][1::2]))
+            rows[place] = measure("spam", (good, known), (texts, bad[1::2]))
+            narrow[place] = measure("spam", (novels, known), (texts, bad[1::2]))["auc"]
             other = next(name for name in kinds if name != kind)
-            test = (texts, kinds[kind])
-            unseen[place] = measure("spam", (others, kinds[other]), test)["auc"]
+            unseen[place] = measure("spam", (good, kinds[other]), (texts, bad))["auc"]
     for name, what, sources in (
         ("spam", "novels of a held-out source", ("eltec_eng", "gutenberg_top100")),
-        ("spam-documentation", "documentation, trained on novels alone", (DOCUMENTATION,)),
+        ("spam-documentation", "documentation, a kind never trained on", (DOCUMENTATION,)),
     ):
         mine = {place: row for place, row in rows.items() if place.startswith(sources)}
         lowest = min(row["auc"] for row in mine.values())
         what = f"quality classifier: {what}, against held-out spam (the lowest)"
-        shift = {place: value for place, value in unseen.items() if place.startswith(sources)}
-        _keep(name, what, lowest, GOAL_SPAM, measured=mine, unseen_kind_of_spam=shift)
+        more = {
+            "trained_on_the_other_sources_of_prose_alone": narrow,
+            "unseen_kind_of_spam": unseen,
+        }
+        shown = {
+            key: {place: value for place, value in values.items() if place.startswith(sources)}
+            for key, values in more.items()
+        }
+        _keep(name, what, lowest, GOAL_SPAM, measured=mine, **shown)
 
 
 if __name__ == "__main__":
