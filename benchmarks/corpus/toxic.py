@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.corpus.classifiers import measure
 from benchmarks.report import keep
-from corpus.safety.config import ListConfig, SafetyConfig
+from corpus.safety.config import SafetyConfig, WordListConfig
 from corpus.safety.safety import Safety
 from corpus.value.metrics import auc
 
@@ -56,8 +56,8 @@ def word_list_auc(words: bytes, language: str, test: Side) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "words.txt"
         path.write_bytes(words)
-        entry = ListConfig(name="bad", path=str(path), languages=[language])
-        safety = Safety(SafetyConfig(words=[entry]))
+        entry = WordListConfig(name="bad", path=str(path), languages=(language,))
+        safety = Safety(SafetyConfig(words=(entry,)))
         good, bad = (
             [safety.columns(text, language)["bad_words"] for text in texts] for texts in test
         )
