@@ -21,6 +21,7 @@ def row_layout(row: Row, micro_sequences: float) -> Layout:
         accumulation=steps,
         tensor=row.tensor,
         recompute=row.recompute,
+        fp32_sums=False,  # of other systems the tables say nothing; bf16 gives their micro-batches
     )
 
 

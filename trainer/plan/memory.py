@@ -32,7 +32,8 @@ class Ledger:
     activations: float
     logits: float
     buffers: float
-    """Gradient buckets, gathered layers, the optimiser's temporary gradient."""
+    """Gradient buckets, what fp32 sums of gradients take more than bf16, gathered layers, the
+    optimiser's temporary gradient."""
     fragmentation: float
     host: float
     """Bytes of the host's memory per GPU, when the optimiser is offloaded."""
@@ -53,8 +54,10 @@ def ledger(shape: Shape, layout: Layout, length: int) -> Ledger:
     own = shape.parameters / layout.tensor
     group = layout.shard_group
     state = own * OPTIMISER_BYTES / (group if layout.zero else 1)
-    activations = activation_bytes(shape, layout, length)
     logits = _logits(shape, layout, length)
+    # A layer is computed again when the logits are gone: the larger of the two counts.
+    again = max(0.0, _again_bytes(shape, layout, length) - logits)
+    activations = _kept_bytes(shape, layout, length) + again
     buffers = _buffers(shape, layout)
     return Ledger(
         parameters=own * BF16 / (group if layout.zero == 3 else 1),
@@ -70,14 +73,23 @@ def ledger(shape: Shape, layout: Layout, length: int) -> Ledger:
 
 def activation_bytes(shape: Shape, layout: Layout, length: int) -> float:
     """Bytes kept for the backward pass, and one layer's more while it is recomputed."""
+    return _kept_bytes(shape, layout, length) + _again_bytes(shape, layout, length)
+
+
+def _kept_bytes(shape: Shape, layout: Layout, length: int) -> float:
     tokens = layout.micro_sequences * length / layout.sequence
-    whole = tokens * _layer_bytes(shape, layout.tensor)
-    ends = tokens * (_NORM * shape.hidden + BF16 * shape.hidden)  # the last norm, the embedding
-    if layout.recompute == "full":
-        return tokens * BF16 * shape.hidden * shape.layers + whole + ends
-    if layout.recompute == "selective":
-        return tokens * _matmul_bytes(shape, layout.tensor) * shape.layers + whole + ends
-    return whole * shape.layers + ends
+    per_layer = {
+        "none": _layer_bytes(shape, layout.tensor),
+        "selective": _matmul_bytes(shape, layout.tensor),
+        "full": float(BF16 * shape.hidden),
+    }[layout.recompute]
+    ends = _NORM * shape.hidden + BF16 * shape.hidden  # the last norm, the embedding
+    return tokens * (per_layer * shape.layers + ends)
+
+
+def _again_bytes(shape: Shape, layout: Layout, length: int) -> float:
+    tokens = layout.micro_sequences * length / layout.sequence
+    return 0.0 if layout.recompute == "none" else tokens * _layer_bytes(shape, layout.tensor)
 
 
 _NORM = FP32 + BF16
@@ -112,11 +124,16 @@ def _logits(shape: Shape, layout: Layout, length: int) -> float:
 
 
 def _buffers(shape: Shape, layout: Layout) -> float:
-    if layout.gpus == 1:
-        return 0.0
     own = shape.parameters / layout.tensor
+    if layout.gpus == 1 and layout.accumulation == 1:
+        return 0.0  # gradients become fp32 one by one, when activations are gone
+    sums = own * (FP32 - BF16) if layout.fp32_sums and layout.zero <= 1 else 0.0
+    if layout.gpus == 1:
+        return sums
     if layout.zero == 3:  # two gathered layers with their gradients
         layer = shape.layer_parameters / layout.tensor
         return 2 * layer * 2 * BF16
-    update = own / layout.shard_group * FP32 if layout.zero else 0.0
-    return min(2 * REDUCE_BUCKET, own * BF16) + (0.0 if layout.offload else update)
+    # Of ZeRO 1 with fp32 sums the optimiser reads its part of them as it lies.
+    copied = layout.zero and not sums and not layout.offload
+    update = own / layout.shard_group * FP32 if copied else 0.0
+    return min(2 * REDUCE_BUCKET, own * BF16) + sums + update
