@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clusters.stage_verbs import add_stage_verb
-
 app = typer.Typer(no_args_is_help=True, help="Checkpoint to engine to endpoint.")
-add_stage_verb(app, "quantize", "serving.quantize", "Pack weights into 4 bits.")
 
 KeyOption = Annotated[
     str | None,

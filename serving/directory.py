@@ -102,5 +102,38 @@ def tensors_of(file: Path) -> Iterator[tuple[str, "torch.Tensor"]]:
         raise _damaged(file, error) from error
 
 
+def locate_tensors(path: Path) -> dict[str, Path]:
+    """Which file of a model directory holds which tensor; nothing but headers is read.
+
+    Raises:
+        ModelError: a file is missing, cut short or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, Path] = {}
+    for file in weight_files(path):
+        try:
+            with safe_open(file, framework="numpy") as weights:
+                found |= dict.fromkeys(weights.keys(), file)
+        except (SafetensorError, OSError) as error:
+            raise _damaged(file, error) from error
+    return found
+
+
+def read_tensor(file: Path, name: str) -> "torch.Tensor":
+    """One tensor of a safetensors file.
+
+    Raises:
+        ModelError: the file is cut short or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as weights:
+            return weights.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(file, error) from error
+
+
 def _damaged(file: Path, error: Exception) -> ModelError:
     return ModelError(f"{file}: damaged or half written ({error}); write the checkpoint again")

@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.engine import Engine
-from serving.directory import ModelError, model_digest, read_config, tensors_of, weight_files
-from serving.quant.config import CONFIG_KEY
+from serving.directory import ModelError, model_digest
+from serving.quant.open import install_packed, is_packed, measured_dense_rows, model_tensors
 from serving.support import plain_hidden, prove, refuse_foreign_attention, refuse_unsupported
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-    from serving.quant.linear import Int4Linear
 
 DEFAULT_CONTEXT = 2048
 """Tokens per sequence where the caller names no limit and the model allows more."""
@@ -36,7 +34,8 @@ def load_engine(
     int8_cache: bool = False,
     dense_rows: int | None = None,
 ) -> Engine:
-    """An engine over an HF-layout directory, or over one that ``serving.quantize`` made.
+    """An engine over an HF-layout directory, one that ``serving.quantize`` made, or one of the
+    hub with GPTQ or AWQ weights.
 
     Args:
         model_dir: folder with config.json, safetensors and tokenizer.
@@ -49,7 +48,8 @@ def load_engine(
             steps compute no padding and prefixes are shared by block instead of by chunk.
         int8_cache: keep keys and values in 8 bits.
         dense_rows: keep a bf16 copy of 4-bit weights for steps of so many rows or more, where
-            plain multiplication is faster (about 8 rows on a CPU with AMX, 24 without).
+            plain multiplication is faster (about 8 rows on a CPU with AMX, 24 without). By
+            default as ``inkstone serve quantize`` measured, where it did; 0 keeps none.
 
     Raises:
         ModelError: the directory is missing, half written, damaged or unsupported, or
@@ -66,11 +66,11 @@ def load_engine(
     if threads is not None:
         torch.set_num_threads(threads)
     path = Path(model_dir)
-    config = read_config(path)
     digest = model_digest(path)
     model = load_model(path)
-    if dense_rows is not None:
-        _keep_dense(model, dense_rows)
+    rows = measured_dense_rows(path) if dense_rows is None else dense_rows
+    if rows:
+        _keep_dense(model, rows)
     context = _context(path, model.config, max_context)
     tokens = slots * context if cache_tokens is None else cache_tokens
     if tokens < context:
@@ -98,7 +98,7 @@ def load_engine(
         model_digest=digest,
         guides=Guides(partial(_tokenizer, path), runner.vocab_size),
         threads=threads,
-        updatable=CONFIG_KEY not in config,
+        updatable=not is_packed(path),
     )
 
 
@@ -134,11 +134,14 @@ def load_model(path: Path) -> "PreTrainedModel":
         ModelError: weights are missing, unknown, damaged or of another shape, or the
             architecture is none this engine runs.
     """
+    import torch
     from transformers.initialization import no_init_weights
 
     config, dtype = model_config(path)
     from transformers import AutoModelForCausalLM
 
+    if is_packed(path):
+        dtype = torch.bfloat16  # what the packed layers multiply with
     try:
         with no_init_weights():
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -146,20 +149,11 @@ def load_model(path: Path) -> "PreTrainedModel":
         raise ModelError(f"{path}: no causal language model: {error}") from error
     refuse_unsupported(config, path / "config.json")
     refuse_foreign_attention(model, path / "config.json")
-    said = read_config(path).get(CONFIG_KEY)
-    packed = _packed_layers(model, said, path) if said is not None else []
+    packed = install_packed(model, path)
     _fill(model, path)
     for layer in packed:
         layer.prepare()
     return model.eval()
-
-
-def _packed_layers(
-    model: "PreTrainedModel", said: dict[str, Any], path: Path
-) -> list["Int4Linear"]:
-    from serving.quant.files import install
-
-    return install(model, said, path)
 
 
 def model_config(path: Path) -> tuple[Any, "torch.dtype"]:
@@ -190,7 +184,7 @@ def _fill(model: "PreTrainedModel", path: Path) -> None:
     """Copy the weights of the files into the model and tie what is tied."""
     own = model.state_dict()
     seen = set()
-    for name, tensor in (pair for file in weight_files(path) for pair in tensors_of(file)):
+    for name, tensor in model_tensors(path):
         if name not in own:
             raise ModelError(f"{path}: unknown weight {name!r} for this config.json")
         if own[name].shape != tensor.shape:

@@ -10,7 +10,11 @@ STAGES = [
         config=QuantizeConfig,
         output="quantized",
         run=run_quantize,
-        inputs={"model": Input(("checkpoint",))},
+        version=2,
+        inputs={
+            "model": Input(("checkpoint",)),
+            "calibration": Input(("tokens",), optional=True),
+        },
         requires=lambda config: Requirements(cpus=1, memory_bytes=2 << 30),
         needs_ray=False,
     )

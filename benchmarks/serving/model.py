@@ -33,12 +33,16 @@ def make_int4(source: Path, path: Path, group_size: Literal[32, 64, 128] = 64) -
     """Write the same model with packed weights."""
     from serving.directory import weight_files
     from serving.quant.config import QuantizeConfig
-    from serving.quant.files import quantize_file, select, side_files
+    from serving.quant.files import side_files
+    from serving.quant.formats import format_of
+    from serving.quant.pieces import quantize_file
+    from serving.quant.select import select
 
     path.mkdir()
-    chosen = select(source, QuantizeConfig(group_size=group_size))
+    config = QuantizeConfig(group_size=group_size)
+    chosen = select(source, config)
     for file in weight_files(source):
-        quantize_file(file, path / f"int4-{file.name}", chosen, group_size, None)
-    for name, content in side_files(source, chosen, group_size):
+        quantize_file(file, path / f"int4-{file.name}", chosen, format_of(config), None)
+    for name, content in side_files(source, chosen, config):
         (path / name).write_bytes(content)
     return path

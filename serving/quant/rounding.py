@@ -3,7 +3,7 @@
 Each group of ``group_size`` neighbouring inputs of one output row has a scale and a zero:
 ``weight = (code - 8) * scale + zero`` with code in 0..15, the form that torch's int4
 kernels multiply with. Round to nearest; the range of a group spans its smallest and
-largest weight.
+largest weight, or a share of that range where clipping was searched.
 """
 
 from dataclasses import dataclass
@@ -31,20 +31,49 @@ class Packed:
         return sum(t.numel() * t.element_size() for t in (self.codes, self.scales, self.zeros))
 
 
-def quantize(weight: torch.Tensor, group_size: int) -> Packed:
+def quantize(weight: torch.Tensor, group_size: int, share: torch.Tensor | None = None) -> Packed:
     """Round a weight of shape (out, in); ``in`` is a multiple of ``group_size``.
 
     Codes are chosen for the rounded bf16 scale and zero, as they will be multiplied.
+
+    Args:
+        weight: what to round.
+        group_size: inputs per scale.
+        share: of each group's range that is kept, (out, in / group); weights beyond become
+            the nearest end. By default all of it.
     """
+    codes, scales, zeros = _round(weight, group_size, share)
+    return Packed(pack(codes.flatten(1)), scales, zeros)
+
+
+def rounded(
+    weight: torch.Tensor, group_size: int, share: torch.Tensor | None = None
+) -> torch.Tensor:
+    """What ``dequantize(quantize(...))`` gives, without packing in between; float32."""
+    codes, scales, zeros = _round(weight, group_size, share)
+    return _weights(codes.float(), scales, zeros)
+
+
+def _round(
+    weight: torch.Tensor, group_size: int, share: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Codes of shape (out, groups, group), scales and zeros of shape (out, groups)."""
     groups = weight.float().unflatten(1, (-1, group_size))
     low, high = groups.aminmax(dim=2)
+    if share is not None:
+        low, high = low * share, high * share
     scales = ((high - low) / _LEVELS).bfloat16()
     # A group of equal weights has no range: any scale will do, all codes are 8.
     scales = torch.where(scales == 0, torch.ones_like(scales), scales)
     zeros = torch.where(high == low, low.bfloat16(), (low + _MIDDLE * scales.float()).bfloat16())
     steps = (groups - zeros.float()[..., None]) / scales.float()[..., None]
-    codes = (steps.round() + _MIDDLE).clamp(0, _LEVELS).to(torch.uint8).flatten(1)
-    return Packed((codes[:, 0::2] | codes[:, 1::2] << 4).contiguous(), scales, zeros)
+    codes = (steps.round() + _MIDDLE).clamp(0, _LEVELS).to(torch.uint8)
+    return codes, scales, zeros
+
+
+def pack(codes: torch.Tensor) -> torch.Tensor:
+    """Codes 0..15 of shape (out, in), uint8, two to the byte."""
+    return (codes[:, 0::2] | codes[:, 1::2] << 4).contiguous()
 
 
 def unpack(codes: torch.Tensor) -> torch.Tensor:
@@ -56,6 +85,15 @@ def dequantize(packed: Packed) -> torch.Tensor:
     """The weights that the codes stand for, float32, shape (out, in)."""
     codes = unpack(packed.codes)
     group_size = codes.shape[1] // packed.scales.shape[1]
-    centred = (codes - _MIDDLE).float().unflatten(1, (-1, group_size))
-    scaled = centred * packed.scales.float()[..., None] + packed.zeros.float()[..., None]
-    return scaled.flatten(1)
+    return _weights(codes.float().unflatten(1, (-1, group_size)), packed.scales, packed.zeros)
+
+
+def _weights(codes: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+    centred = codes - _MIDDLE
+    return (centred * scales.float()[..., None] + zeros.float()[..., None]).flatten(1)
+
+
+def relative_error(weight: torch.Tensor, packed: torch.Tensor) -> float:
+    """Frobenius norm of the difference over that of the weight."""
+    size = weight.float().norm().item()
+    return (packed - weight.float()).norm().item() / size if size else 0.0

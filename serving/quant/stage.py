@@ -1,48 +1,65 @@
-"""``serving.quantize``: a checkpoint's weights in 4 bits, file by file."""
+"""``serving.quantize``: a checkpoint's weights packed, piece by piece."""
 
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from clusters.failpoints import failpoint
-from clusters.stage import StageContext
-from serving.directory import read_config, weight_files
+from clusters.stage import StageContext, StageError
 from serving.quant.config import QuantizeConfig
 
 
 def run_quantize(context: StageContext) -> dict[str, Any]:
-    """Pack each weight file as one unit; returns bytes, errors and what was kept."""
-    from serving.quant.files import Selection, quantize_file, select, side_files
+    """Pack each weight file, or with ``awq`` each layer, as one unit.
+
+    Returns:
+        Bytes, errors and what was kept.
+    """
+    from serving.quant.files import side_files
+    from serving.quant.pieces import pieces_of
+    from serving.quant.select import select
 
     config: QuantizeConfig = context.config
     source = context.input("model").path("model")
-    chosen: Selection = select(source, config)
-    files = weight_files(source)
+    windows = _calibration(context, source) if config.method == "awq" else []
+    chosen = select(source, config)
+    pieces = pieces_of(source, chosen, config, windows)
     units = context.out.units
-    with context.progress.task("quantize", len(files), "files") as task:
-        for index, file in enumerate(files):
+    with context.progress.task("quantize", pieces.count, pieces.unit) as task:
+        for index in range(pieces.count):
             name = f"quantize/{index:05d}"
             if units.pending([name]):
                 with units.start(name) as unit:
-                    target = unit.path(f"model/int4-{index:05d}.safetensors")
-                    tied = _tied_head(source, config)
-                    stats = quantize_file(file, target, chosen, config.group_size, tied)
-                    unit.stats = vars(stats)
+                    target = unit.path(f"model/int{config.bits}-{index:05d}.safetensors")
+                    unit.stats = vars(pieces.make(index, target))
+            else:
+                pieces.skip(index)
             task.advance()
     failpoint("serving.quantize.before_config")
-    for name, data in side_files(source, chosen, config.group_size):
+    for name, data in side_files(source, chosen, config):
         context.out.path(f"model/{name}").write_bytes(data)
     for module, reason in chosen.kept.items():
         context.progress.say(f"{module} stays in bf16: {reason}")
-    return _summary([record.stats for record in units.records("quantize")], chosen.kept)
+    return summary([record.stats for record in units.records("quantize")], chosen.kept)
 
 
-def _tied_head(source: Path, config: QuantizeConfig) -> str | None:
-    tied = read_config(source).get("tie_word_embeddings", False)
-    return "model.embed_tokens.weight" if config.quantize_lm_head and tied else None
+def _calibration(context: StageContext, source: Path) -> list[list[int]]:
+    from serving.quant.calibration import MIN_WINDOWS, read_text, window_length
+
+    config: QuantizeConfig = context.config
+    artifacts = context.inputs.get("calibration", [])
+    if not artifacts:
+        raise StageError(
+            f"{context.name}: method awq needs text to search scales on; add an artifact of kind "
+            "tokens as input `calibration`, or take method rtn"
+        )
+    text = read_text(artifacts[0].root, source, "train")
+    length = window_length(source, config.calibration.window)
+    return text.windows(config.calibration.windows, length, MIN_WINDOWS)
 
 
-def _summary(parts: list[dict[str, Any]], kept: dict[str, str]) -> dict[str, Any]:
+def summary(parts: list[dict[str, Any]], kept: dict[str, str]) -> dict[str, Any]:
+    """The stage's stats, of those of all pieces."""
     errors = {k: v for part in parts for k, v in part["relative_errors"].items()}
     return {
         "in": {"bytes": sum(part["bytes_before"] for part in parts)},

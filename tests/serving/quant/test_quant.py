@@ -17,9 +17,9 @@ from contracts.engine import Capability, EngineError, EngineRequest, SamplingPar
 from serving.directory import ModelError
 from serving.load import load_engine, load_model
 from serving.quant.config import QuantizeConfig
-from serving.quant.files import select
 from serving.quant.linear import Int4Linear, join_int4
 from serving.quant.rounding import Packed, dequantize, quantize, unpack
+from serving.quant.select import select
 from serving.stages import STAGES
 from tests.serving.conftest import as_checkpoint, make_model
 

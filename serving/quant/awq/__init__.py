@@ -1,0 +1,1 @@
+"""Activation-aware weight quantisation: scales and clipping searched on calibration text."""

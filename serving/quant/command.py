@@ -1,0 +1,203 @@
+"""``inkstone serve quantize``: a model directory packed and measured, without a recipe."""
+
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from clusters.config import ConfigError, explain
+from clusters.progress import Progress
+from serving.quant.config import QuantizeConfig
+from serving.resolve import resolve_model
+
+if TYPE_CHECKING:
+    from serving.quant.calibration import Text
+    from serving.quant.measure.run import Measured
+
+REPORT_NAME = "quantize.json"
+"""What was measured, beside the weights."""
+EVAL_WINDOWS = 64
+MIN_EVAL_WINDOWS = 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command line."""
+
+    model: str
+    out: Path
+    method: str | None
+    bits: int
+    group: int
+    lm_head: bool
+    calibration: Path | None
+    held_out: Path | None
+    windows: int
+    measure: bool
+    dense_copy: bool
+    threads: int | None
+    as_json: bool
+
+
+def quantize_model(asked: Asked) -> None:
+    """Pack, measure, write ``asked.out``, and print what was found.
+
+    The folder appears whole or not at all.
+
+    Raises:
+        ConfigError: an option is wrong, ``out`` exists, or text is missing or too short.
+        ModelError: the model cannot be read, or is packed already.
+    """
+    config = _config(asked)
+    source = resolve_model(asked.model)
+    if asked.out.exists():
+        raise ConfigError(f"--out {asked.out}: exists already; name a folder that does not")
+    calibration, held_out = _texts(asked, config, source)
+    progress = Progress(sys.stderr)
+    if asked.method is None:
+        progress.say(_default_said(config))
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{asked.out.name}-", dir=asked.out.parent))
+    try:
+        report = _pack(source, partial, config, calibration, progress)
+        if asked.measure:
+            measured = _measure(asked, source, partial, held_out, progress)
+            report |= _told(measured)
+            _write_side_files(source, partial, config, measured.dense_rows)
+            _print(asked, config, measured, report)
+        elif asked.as_json:
+            print(json.dumps(report, indent=1))
+        (partial / REPORT_NAME).write_text(json.dumps(report, indent=1) + "\n")
+        partial.chmod(0o755)
+        partial.rename(asked.out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f"wrote {asked.out}; serve it with: inkstone serve start {asked.out}", file=sys.stderr)
+
+
+def _config(asked: Asked) -> QuantizeConfig:
+    usual = "awq" if asked.calibration is not None and asked.bits == 4 else "rtn"
+    said = {
+        "method": asked.method or usual,
+        "bits": asked.bits,
+        "group_size": asked.group,
+        "quantize_lm_head": asked.lm_head,
+        "calibration": {"windows": asked.windows},
+    }
+    try:
+        config = QuantizeConfig.model_validate(said)
+    except ValidationError as error:
+        raise ConfigError(explain(error, QuantizeConfig, "")) from error
+    if config.method == "awq" and asked.calibration is None:
+        raise ConfigError(
+            "--method awq: needs text to search scales on: --calibration FILE (a token store, "
+            ".txt, .md or .jsonl); or take --method rtn"
+        )
+    return config
+
+
+def _default_said(config: QuantizeConfig) -> str:
+    if config.method == "awq":
+        return "method awq, as there is calibration text"
+    return "method rtn (round to nearest); with --calibration FILE scales are searched (awq)"
+
+
+def _texts(
+    asked: Asked, config: QuantizeConfig, source: Path
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Windows to calibrate on and windows to take perplexity on; they never overlap."""
+    from serving.quant.calibration import MIN_WINDOWS, read_text, window_length
+
+    length = window_length(source, config.calibration.window)
+    train = None if asked.calibration is None else read_text(asked.calibration, source, "train")
+    other: Text | None = None
+    if asked.held_out is not None:
+        other = read_text(asked.held_out, source, "validation")
+    if train is not None and (other is None or other.source == train.source):
+        train, other = train.split()
+    calibration = []
+    if train is not None and config.method == "awq":
+        calibration = train.windows(config.calibration.windows, length, MIN_WINDOWS)
+    held_out = []
+    if other is not None and asked.measure:
+        held_out = other.windows(EVAL_WINDOWS, length, MIN_EVAL_WINDOWS)
+    return calibration, held_out
+
+
+def _pack(
+    source: Path,
+    target: Path,
+    config: QuantizeConfig,
+    windows: list[list[int]],
+    progress: Progress,
+) -> dict[str, Any]:
+    from serving.quant.pieces import pieces_of
+    from serving.quant.select import select
+    from serving.quant.stage import summary
+
+    chosen = select(source, config)
+    pieces = pieces_of(source, chosen, config, windows)
+    stats = []
+    with progress.task("quantize", pieces.count, pieces.unit) as task:
+        for index in range(pieces.count):
+            file = target / f"int{config.bits}-{index:05d}.safetensors"
+            stats.append(vars(pieces.make(index, file)))
+            task.advance()
+    _write_side_files(source, target, config, None)
+    for module, reason in chosen.kept.items():
+        progress.say(f"{module} stays in bf16: {reason}")
+    return {"config": config.model_dump(), **summary(stats, chosen.kept)}
+
+
+def _write_side_files(
+    source: Path, target: Path, config: QuantizeConfig, dense_rows: int | None
+) -> None:
+    from serving.quant.files import side_files
+    from serving.quant.select import select
+
+    for name, data in side_files(source, select(source, config), config, dense_rows):
+        (target / name).write_bytes(data)
+
+
+def _measure(
+    asked: Asked, source: Path, target: Path, held_out: list[list[int]], progress: Progress
+) -> "Measured":
+    from serving.quant.measure.run import STEPS, measure
+
+    if not held_out:
+        progress.say("no --eval and no --calibration text: perplexity is not measured")
+    with progress.task("measure", STEPS, "steps") as task:
+        return measure(
+            source,
+            target,
+            held_out,
+            lambda done: task.advance(note=done),
+            threads=asked.threads,
+            may_copy=asked.dense_copy,
+        )
+
+
+def _told(measured: "Measured") -> dict[str, Any]:
+    from serving.quant.measure.report import as_json
+
+    return {"measured": as_json(measured)}
+
+
+def _print(
+    asked: Asked, config: QuantizeConfig, measured: "Measured", report: dict[str, Any]
+) -> None:
+    from rich.console import Console
+
+    from serving.quant.measure.report import advice, table_of
+
+    if asked.as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        Console(width=None if sys.stdout.isatty() else 110).print(table_of(measured))
+    for line in advice(measured, config.bits):
+        print(line, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What quantising cost and gained, measured: quality, speed, memory."""

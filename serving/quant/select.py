@@ -1,0 +1,67 @@
+"""Which linear modules of a model are packed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from serving.directory import ModelError, read_config
+from serving.load import model_config
+from serving.quant.config import CONFIG_KEY, HUB_KEY, QuantizeConfig
+from serving.quant.formats import format_of
+
+
+@dataclass
+class Selection:
+    """Which linear modules are packed, and which are not and why."""
+
+    packed: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+def select(source: Path, config: QuantizeConfig) -> Selection:
+    """Decide from the architecture alone, before any weight is read.
+
+    Raises:
+        ModelError: config.json describes no causal language model, or one that is packed
+            already.
+    """
+    _refuse_packed(source)
+    architecture, _ = model_config(source)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(architecture)
+    except (ValueError, ImportError) as error:
+        raise ModelError(f"{source}: no causal language model: {error}") from error
+    multiple = format_of(config).multiple
+    chosen = Selection()
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        if name == "lm_head" and not config.quantize_lm_head:
+            chosen.kept[name] = "output projection"
+        elif module.in_features % multiple:
+            chosen.kept[name] = (
+                f"{module.in_features} inputs are no multiple of group_size {multiple}"
+            )
+        else:
+            chosen.packed.append(name)
+    return chosen
+
+
+def _refuse_packed(source: Path) -> None:
+    said = read_config(source)
+    for key in (CONFIG_KEY, HUB_KEY):
+        if key in said:
+            raise ModelError(
+                f"{source / 'config.json'}: {key}: its weights are packed already; "
+                "start from the bf16 checkpoint"
+            )
+
+
+def tied_head(source: Path, chosen: Selection) -> str | None:
+    """The weight that is also the output projection, where that is to be packed too."""
+    tied = read_config(source).get("tie_word_embeddings", False)
+    return "model.embed_tokens.weight" if "lm_head" in chosen.packed and tied else None

@@ -1,0 +1,117 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+import torch
+
+from clusters.execute import run_stage
+from contracts.engine import EngineRequest, SamplingParams
+from serving.load import load_engine, load_model
+from serving.quant.config import QuantizeConfig
+from serving.quant.int8 import Int8Linear, dequantize_int8, quantize_int8
+from serving.quant.nf4 import Nf4Linear, dequantize_nf4, quantize_nf4
+from serving.stages import STAGES
+from tests.serving.conftest import as_checkpoint
+
+QUANTIZE = next(stage for stage in STAGES if stage.name == "serving.quantize")
+# Appendix E of arXiv:2305.14314.
+NF4 = [
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+    -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
+    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+]  # fmt: skip
+
+
+def test_int8_equals_the_slow_reference() -> None:
+    weight = torch.randn(5, 70) * torch.rand(5, 1).exp()
+    weight[3] = 0
+    codes, scales = quantize_int8(weight)
+    ours = dequantize_int8(codes, scales)
+    for row in range(5):
+        scale = torch.tensor(max(map(abs, weight[row].tolist())) / 127).bfloat16().item() or 1.0
+        for column, value in enumerate(weight[row].tolist()):
+            want = max(-127, min(127, round(value / scale))) * scale
+            assert ours[row, column].item() == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+@pytest.mark.parametrize(("out", "inputs"), [(48, 64), (33, 40)])
+def test_int8_layer_equals_dequantised_multiplication(rows: int, out: int, inputs: int) -> None:
+    codes, scales = quantize_int8(torch.randn(out, inputs))
+    layer = Int8Linear(inputs, out, bias=True)
+    layer.codes.copy_(codes)
+    layer.scales.copy_(scales)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(rows, inputs).bfloat16()
+    with torch.inference_mode():
+        got = layer(x[:, None])[:, 0].float()
+        want = x.float() @ dequantize_int8(codes, scales).T + layer.bias.float()
+    assert (got - want).abs().max() < 0.02 * want.abs().max()
+
+
+@pytest.mark.parametrize("block", [32, 64, 128])
+def test_nf4_takes_the_nearest_quantile(block: int) -> None:
+    weight = torch.randn(6, 256)
+    codes, largest = quantize_nf4(weight, block)
+    assert codes.shape == (6, 128)
+    ours = dequantize_nf4(codes, largest)
+    for row in range(6):
+        for start in range(0, 256, block):
+            part = weight[row, start : start + block].tolist()
+            most = max(map(abs, part))
+            assert largest[row, start // block].item() == pytest.approx(most)
+            for i, value in enumerate(part):
+                near = min(NF4, key=lambda q, v=value, m=most: abs(q - v / m))
+                assert ours[row, start + i].item() == pytest.approx(near * most, abs=1e-5)
+
+
+def test_nf4_layer_equals_dequantised_multiplication() -> None:
+    codes, largest = quantize_nf4(torch.randn(24, 128), 64)
+    layer = Nf4Linear(128, 24, 64, bias=False)
+    layer.codes.copy_(codes)
+    layer.largest.copy_(largest)
+    x = torch.randn(2, 3, 128).bfloat16()
+    want = x.float() @ dequantize_nf4(codes, largest).T
+    assert (layer(x).float() - want).abs().max() < 0.02 * want.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "error"),
+    [({"bits": 8}, 0.8, 0.1), ({"method": "nf4", "group_size": 32}, 0.7, 0.7)],
+)
+def test_stage_and_engine(
+    bf16_dir: Path, tmp_path: Path, config: dict, size: float, error: float
+) -> None:
+    source = as_checkpoint(bf16_dir, tmp_path)
+    asked = QuantizeConfig.model_validate(config)
+    made = run_stage(QUANTIZE, asked, {"model": [source]}, store=tmp_path)
+    again = run_stage(QUANTIZE, asked, {"model": [source]}, store=tmp_path / "again")
+    assert made.manifest.digest == again.manifest.digest
+    stats = made.manifest.stats
+    assert stats["out"]["bytes"] < size * stats["in"]["bytes"]
+    model, original = load_model(made.path("model")), load_model(bf16_dir)
+    ids = torch.randint(0, 256, (2, 40))
+    with torch.inference_mode():
+        got, want = model(ids).logits.float(), original(ids).logits.float()
+    assert (got - want).norm() < error * want.norm()
+    engine = load_engine(made.path("model"), slots=2)
+
+    async def ask() -> list[int]:
+        request = EngineRequest("q", (5, 6, 7), SamplingParams(max_tokens=12))
+        return [t async for c in engine.submit(request) for t in c.token_ids]
+
+    tokens = asyncio.run(ask())
+    engine.close()
+    sequence = [5, 6, 7]
+    for token in tokens:
+        with torch.inference_mode():
+            logits = model(torch.tensor([sequence])).logits[0, -1].float()
+        assert logits[token] >= logits.max() - 0.05 * logits.abs().max()
+        sequence.append(token)
+    assert len(tokens) == 12
+
+
+def test_eight_bits_go_with_plain_rounding_alone() -> None:
+    with pytest.raises(ValueError, match="8 goes with method rtn, not nf4"):
+        QuantizeConfig(bits=8, method="nf4")
