@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from serving.engine.batch import Batch, Bucket, Segment, causal_mask
+from serving.engine.batch import Batch, Bucket, Resident, Segment, causal_mask
 from serving.engine.cache import Gathered, Int8Cache, PagedCache, decode, encode
 from serving.engine.int8 import int8_attention
 
@@ -64,23 +64,20 @@ def paged_attention(
     """
     layer: int = module.layer_idx  # type: ignore[assignment]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    queries, keys, values = (x[0].transpose(0, 1) for x in (query, key, value))
-    return attend(layer, queries, keys, values, scale)[None], None
+    fresh = torch.stack((key[0], value[0])).permute(2, 0, 1, 3)
+    return attend(layer, query[0].transpose(0, 1), fresh, scale)[None], None
 
 
 AttentionInterface.register(ATTENTION, paged_attention)
 
 
-def attend(
-    layer: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float
-) -> torch.Tensor:
+def attend(layer: int, queries: torch.Tensor, fresh: torch.Tensor, scale: float) -> torch.Tensor:
     """Store a layer's keys and values, and attend over the active batch.
 
     Args:
         layer: which layer.
         queries: (rows, heads, head_dim).
-        keys: (rows, kv_heads, head_dim); ``values`` likewise.
-        values: see ``keys``.
+        fresh: keys and values, (rows, 2, kv_heads, head_dim).
         scale: factor of the scores.
 
     Returns:
@@ -89,15 +86,18 @@ def attend(
     batch, cache = _active.batch, _active.cache
     assert batch is not None
     assert cache is not None
-    cache.write(layer, batch.writes, keys, values)
+    cache.write(layer, batch.writes, fresh)
     parts = []
     for bucket in batch.buckets:
         rows = slice(bucket.first, bucket.first + bucket.count)
+        if bucket.resident is not None:
+            seen = _resident(cache, layer, bucket.resident, fresh[rows])
+            parts.append(_decode_plain(queries[rows], seen, bucket.mask, scale))
+            continue
         parts.append(_decode(queries[rows], cache.gather(layer, bucket.places), bucket, scale))
     for segment in batch.segments:
         rows = slice(segment.first, segment.first + segment.count)
-        fresh = torch.stack((keys[rows], values[rows]), dim=1)
-        seen = _seen(cache, layer, segment, fresh)
+        seen = _seen(cache, layer, segment, fresh[rows])
         parts.append(_prefill(queries[rows], seen, segment, scale))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -124,22 +124,46 @@ def plain(gathered: Gathered, dtype: torch.dtype) -> torch.Tensor:
     return decode(gathered.values, gathered.scales, gathered.zeros).to(dtype)
 
 
+def _resident(
+    cache: PagedCache | Int8Cache, layer: int, resident: Resident, fresh: torch.Tensor
+) -> torch.Tensor:
+    """Keys and values of a bucket's rows from their table, brought up to date."""
+    rows = len(fresh)
+    table = resident.table.by_place(layer)
+    if len(resident.new):
+        gathered = cache.gather(layer, resident.new_places).values
+        table[resident.new] = gathered.unflatten(0, (len(resident.new), -1))
+    table[torch.arange(rows, device=fresh.device), resident.ends] = fresh
+    return resident.table.seen(layer, rows)
+
+
 def _decode(queries: torch.Tensor, seen: Gathered, bucket: Bucket, scale: float) -> torch.Tensor:
     """One query per row over its own places; shapes (rows, heads, head_dim)."""
-    rows, heads, size = queries.shape
-    kv_heads = seen.values.shape[2]
-    # Query heads that share a key head stand as rows of one small product.
-    folded = queries.reshape(rows, kv_heads, heads // kv_heads, size)
-    keys, values = seen.values.unflatten(0, (rows, -1)).permute(2, 0, 3, 1, 4)
+    rows = len(queries)
+    both = seen.values.unflatten(0, (rows, -1)).permute(2, 0, 3, 1, 4)
     if seen.scales is None or seen.zeros is None:
-        out = functional.scaled_dot_product_attention(
-            folded, keys, values, attn_mask=bucket.mask, scale=scale
-        )
-    else:
-        scales = seen.scales.unflatten(0, (rows, -1)).permute(2, 0, 3, 1)
-        zeros = seen.zeros.unflatten(0, (rows, -1)).permute(2, 0, 3, 1)
-        out = int8_attention(folded, keys, values, scales, zeros, bucket.mask, scale)
-    return out.reshape(rows, heads, size)
+        return _decode_plain(queries, both, bucket.mask, scale)
+    scales = seen.scales.unflatten(0, (rows, -1)).permute(2, 0, 3, 1)
+    zeros = seen.zeros.unflatten(0, (rows, -1)).permute(2, 0, 3, 1)
+    folded = _folded(queries, both.shape[2])
+    out = int8_attention(folded, both[0], both[1], scales, zeros, bucket.mask, scale)
+    return out.reshape(queries.shape)
+
+
+def _decode_plain(
+    queries: torch.Tensor, both: torch.Tensor, mask: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """The same over keys and values in one tensor, (2, rows, kv_heads, span, head_dim)."""
+    out = functional.scaled_dot_product_attention(
+        _folded(queries, both.shape[2]), both[0], both[1], attn_mask=mask, scale=scale
+    )
+    return out.reshape(queries.shape)
+
+
+def _folded(queries: torch.Tensor, kv_heads: int) -> torch.Tensor:
+    """Query heads that share a key head as rows of one small product."""
+    rows, heads, size = queries.shape
+    return queries.reshape(rows, kv_heads, heads // kv_heads, size)
 
 
 def _prefill(queries: torch.Tensor, seen: Gathered, segment: Segment, scale: float) -> torch.Tensor:

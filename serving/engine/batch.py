@@ -8,6 +8,7 @@ import torch
 
 from serving.engine.cache import PAD_READ, PAD_WRITE
 from serving.engine.plan import Chunk
+from serving.engine.resident import Residents, Table
 from serving.engine.scoring import Pack
 
 _STEP = 64
@@ -25,6 +26,21 @@ class Bucket:
     """(count * span,): cache places of each row's tokens, padded."""
     mask: torch.Tensor
     """(count, 1, 1, span), 0 where a row may look and -inf where not."""
+    resident: "Resident | None" = None
+    """Where the rows' keys and values lie side by side; None where they must be gathered."""
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A bucket's rows in their table."""
+
+    table: Table
+    ends: torch.Tensor
+    """(count,): where in its row each newest token goes."""
+    new: torch.Tensor
+    """Rows that must be gathered first."""
+    new_places: torch.Tensor
+    """(new rows * span,): cache places of theirs."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +92,17 @@ def span_for(length: int) -> int:
 class BatchBuilder:
     """Turns chunks into batches."""
 
-    def __init__(self, block_size: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        residents: Residents | None = None,
+    ) -> None:
         self._block_size = block_size
         self._dtype = dtype
         self._device = device
+        self._residents = residents
 
     def build(
         self,
@@ -98,7 +121,7 @@ class BatchBuilder:
             pack: continuations to compute behind them, apart from the cache.
             context: cache blocks of what the continuations continue.
         """
-        rows = sorted(decode, key=lambda chunk: span_for(chunk.start + 1))
+        rows = self._in_row_order(decode)
         padding = max(0, width - len(rows)) if rows else 0
         ids, positions, writes = [], [], []
         for chunk in rows:
@@ -151,6 +174,15 @@ class BatchBuilder:
         block, offset = divmod(chunk.start, self._block_size)
         return chunk.sequence.table.blocks[block] * self._block_size + offset
 
+    def _in_row_order(self, decode: Sequence[Chunk]) -> list[Chunk]:
+        """By span, and within a span as their table has them."""
+        by_span: dict[int, list[Chunk]] = {}
+        for chunk in decode:
+            by_span.setdefault(span_for(chunk.start + 1), []).append(chunk)
+        if self._residents is not None:
+            by_span = {span: self._residents.arrange(span, c) for span, c in by_span.items()}
+        return [chunk for span in sorted(by_span) for chunk in by_span[span]]
+
     def _buckets(self, rows: list[Chunk], padding: int) -> list[Bucket]:
         lengths = [chunk.start + 1 for chunk in rows]
         buckets = []
@@ -174,7 +206,22 @@ class BatchBuilder:
         mask = torch.zeros(count, 1, 1, span, dtype=self._dtype)
         hidden = torch.from_numpy(np.arange(span) >= lengths[:, None])
         mask.masked_fill_(hidden[:, None, None], -torch.inf)
-        return Bucket(first, count, self._to(places.reshape(-1)), mask.to(self._device))
+        resident = self._resident(rows, places, lengths) if rows else None
+        flat = self._to(places.reshape(-1))
+        return Bucket(first, count, flat, mask.to(self._device), resident)
+
+    def _resident(
+        self, rows: list[Chunk], places: np.ndarray, lengths: np.ndarray
+    ) -> Resident | None:
+        if self._residents is None:
+            return None
+        table = self._residents.take(places.shape[1], rows)
+        if table is None:
+            return None
+        new = np.asarray(table.new, dtype=np.int64)
+        return Resident(
+            table, self._to(lengths - 1), self._to(new), self._to(places[new].reshape(-1))
+        )
 
     def _to(self, places: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(places).to(self._device)

@@ -54,13 +54,18 @@ class PagedCache:
         """Bytes of the whole cache."""
         return self._values.nbytes
 
-    def write(
-        self, layer: int, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
-    ) -> None:
-        """Store keys and values of shape (tokens, kv_heads, head_dim)."""
-        stored = self._values[layer]
-        stored[places, 0] = keys
-        stored[places, 1] = values
+    def write(self, layer: int, places: torch.Tensor, fresh: torch.Tensor) -> None:
+        """Store keys and values of shape (tokens, 2, kv_heads, head_dim)."""
+        self._values[layer].index_copy_(0, places, fresh)
+
+    def table(self, rows: int, span: int) -> torch.Tensor:
+        """Room for rows of their own, all zeros: (layers, rows, 2, kv_heads, span, head_dim)."""
+        layers, _, two, heads, size = self._values.shape
+        return self._values.new_zeros(layers, rows, two, heads, span, size)
+
+    def table_bytes(self, rows: int, span: int) -> int:
+        """Bytes of such a table."""
+        return self._values[:, 0].nbytes * rows * span
 
     def gather(self, layer: int, places: torch.Tensor) -> Gathered:
         """Keys and values of the places."""
@@ -82,11 +87,9 @@ class Int8Cache:
         """Bytes of the whole cache."""
         return self._codes.nbytes + self._scales.nbytes + self._zeros.nbytes
 
-    def write(
-        self, layer: int, places: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
-    ) -> None:
-        """Round and store keys and values of shape (tokens, kv_heads, head_dim)."""
-        codes, scales, zeros = encode(torch.stack((keys, values), dim=1))
+    def write(self, layer: int, places: torch.Tensor, fresh: torch.Tensor) -> None:
+        """Round and store keys and values of shape (tokens, 2, kv_heads, head_dim)."""
+        codes, scales, zeros = encode(fresh)
         self._codes[layer][places] = codes
         self._scales[layer][places] = scales
         self._zeros[layer][places] = zeros

@@ -32,6 +32,9 @@ class LeanLayer:
         )
         self._heads = attention.q_proj.out_features // self._size
         self._kv_heads = attention.k_proj.out_features // self._size
+        turned = self._heads + self._kv_heads
+        self._split = (slice(0, self._heads), slice(self._heads, turned))
+        """Which heads of the joined product are queries, and which keys."""
         self._qkv = _join([attention.q_proj, attention.k_proj, attention.v_proj])
         self._out = attention.o_proj
         self._gate_up = _join([mlp.gate_proj, mlp.up_proj])
@@ -40,18 +43,23 @@ class LeanLayer:
 
     def __call__(self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """Hidden states of shape (rows, hidden); see ``rotary`` for the angles."""
-        heads = self._heads + self._kv_heads
         mixed = self._qkv(self._norms[0](hidden)).view(len(hidden), -1, self._size)
-        turned, values = mixed[:, :heads], mixed[:, heads:]
         if self._head_norms is not None:
-            query, key = turned[:, : self._heads], turned[:, self._heads :]
-            turned = torch.cat((self._head_norms[0](query), self._head_norms[1](key)), dim=1)
-        turned = turned * cos + turned.roll(self._size // 2, -1) * sin
-        query, key = turned[:, : self._heads], turned[:, self._heads :]
-        seen = attend(self._index, query, key, values, self._scale)
-        hidden = hidden + self._out(seen.reshape(len(hidden), -1))
+            for norm, heads in zip(self._head_norms, self._split, strict=True):
+                mixed[:, heads] = norm(mixed[:, heads])
+        _rotate(mixed[:, : self._split[1].stop], cos, sin)
+        query, fresh = mixed[:, : self._heads], mixed[:, self._heads :]
+        fresh = fresh.unflatten(1, (2, self._kv_heads))
+        seen = attend(self._index, query, fresh, self._scale)
+        hidden = self._out(seen.reshape(len(hidden), -1)).add_(hidden)
         gate, up = self._gate_up(self._norms[1](hidden)).chunk(2, dim=-1)
-        return hidden + self._down(self._activate(gate) * up)
+        return self._down(self._activate(gate).mul_(up)).add_(hidden)
+
+
+def _rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+    """Turn queries and keys of shape (rows, heads, head_dim) in place; see ``rotary``."""
+    rolled = heads.roll(heads.shape[-1] // 2, -1)
+    heads.mul_(cos).addcmul_(rolled, sin)
 
 
 def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,6 +19,8 @@ from serving.engine.batch import Batch, BatchBuilder
 from serving.engine.cache import CacheShape, Int8Cache, PagedCache
 from serving.engine.decoder import decoder_of
 from serving.engine.plan import Chunk
+from serving.engine.resident import Residents
+from serving.engine.sampling import likeliest
 from serving.engine.scoring import Pack
 
 
@@ -57,7 +59,8 @@ class ModelRunner:
             if config.int8_cache
             else PagedCache(shape, dtype, self._device)
         )
-        self._builder = BatchBuilder(config.block_size, dtype, self._device)
+        self._residents = Residents(self.cache) if isinstance(self.cache, PagedCache) else None
+        self._builder = BatchBuilder(config.block_size, dtype, self._device, self._residents)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -169,8 +172,13 @@ class ModelRunner:
 
     def _forward(self, batch: Batch) -> torch.Tensor:
         """Last hidden states after the final norm, shape (rows, hidden)."""
-        with attending(batch, self.cache):
-            return self._decoder(batch.ids, batch.positions)[0]
+        try:
+            with attending(batch, self.cache):
+                return self._decoder(batch.ids, batch.positions)[0]
+        except BaseException:
+            if self._residents is not None:
+                self._residents.forget()
+            raise
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         head: Any = self._model.get_output_embeddings()
@@ -182,7 +190,7 @@ class ModelRunner:
         # Each row once: options of one token all read the context's last row.
         unique, where = torch.unique(rows, return_inverse=True)
         logits = self._logits(hidden[unique])
-        best = logits.argmax(dim=-1)[where]
+        best = likeliest(logits)[where]
         chosen = logits[where, tokens] - logits.logsumexp(dim=-1)[where]
         return chosen.tolist(), (best == tokens).tolist()
 

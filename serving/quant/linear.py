@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from serving.quant.rounding import Packed, dequantize, unpack
+from serving.quant.rounding import Packed, dequantize, dequantize_halves, unpack
 
 _ROW_MULTIPLE = 16
 """torch's CPU kernel packs output rows in blocks of 16."""
@@ -62,12 +62,18 @@ class Int4Linear(nn.Module):
         """Multiply activations of shape (..., in), bf16."""
         rows = x.reshape(-1, self.in_features)
         if self._kernel is None or len(rows) >= self._dense_rows:
-            weight = dequantize(self._packed()) if self._dense is None else self._dense
-            return nn.functional.linear(x, weight.to(x.dtype), self.bias)
+            return self._multiply_dense(x)
         weight, pairs = self._kernel
         out = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, weight, self.group_size, pairs)
         out = out.reshape(*x.shape[:-1], self.out_features)
         return out if self.bias is None else out + self.bias
+
+    def _multiply_dense(self, x: torch.Tensor) -> torch.Tensor:
+        if self._dense is not None:
+            return nn.functional.linear(x, self._dense.to(x.dtype), self.bias)
+        # A byte holds an even and an odd input: apart, no code has to move to its place.
+        halves = torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
+        return nn.functional.linear(halves, dequantize_halves(self._packed(), x.dtype), self.bias)
 
     def _packed(self) -> Packed:
         return Packed(self.get_buffer("codes"), self.get_buffer("scales"), self.get_buffer("zeros"))

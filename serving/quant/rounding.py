@@ -12,6 +12,8 @@ import torch
 
 _LEVELS = 15
 _MIDDLE = 8
+_CHUNK = 1 << 17
+"""Codes dequantised at once: half a megabyte as float32."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,24 @@ def relative_error(weight: torch.Tensor, packed: torch.Tensor) -> float:
     """Frobenius norm of the difference over that of the weight."""
     size = weight.float().norm().item()
     return (packed - weight.float()).norm().item() / size if size else 0.0
+
+
+def dequantize_halves(packed: Packed, dtype: torch.dtype) -> torch.Tensor:
+    """The same weights, (out, in), with the even inputs before the odd ones.
+
+    For multiplying with at once: some rows after the other, so that what is computed on the
+    way stays in the processor's cache.
+    """
+    out_features, half = packed.codes.shape
+    groups = packed.scales.shape[1]
+    weights = torch.empty(out_features, 2 * half, dtype=dtype, device=packed.codes.device)
+    scales, zeros = packed.scales.float()[..., None], packed.zeros.float()[..., None]
+    step = max(1, _CHUNK // half)
+    for start in range(0, out_features, step):
+        rows = slice(start, start + step)
+        codes = packed.codes[rows]
+        for first, nibbles in ((0, codes & 0xF), (half, codes >> 4)):
+            centred = (nibbles.float() - _MIDDLE).unflatten(1, (groups, -1))
+            centred.mul_(scales[rows]).add_(zeros[rows])
+            weights[rows, first : first + half] = centred.flatten(1)
+    return weights
