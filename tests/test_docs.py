@@ -39,6 +39,7 @@ NOT_RUN = {
     ("eval", "score"): "reads the scores of a model",
     ("eval", "index"): "reads the scores of a model",
     ("train", "render"): "reads a tuned model",
+    ("train", "show"): "reads the log of a training",
     ("train", "trace"): "reads a finished pretraining",
     ("train", "plan", "--validate"): "reads a table of measurements",
 }

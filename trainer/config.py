@@ -40,6 +40,9 @@ class ParallelConfig(StageConfig):
     """Processes, at most. 1 trains in the stage's own process, without DeepSpeed."""
     min_workers: int | None = execution(None, gt=0)
     """Processes at least: training goes on with what is there; by default ``workers``."""
+    resize_seconds: float = execution(60.0, ge=0)
+    """Between two looks for nodes that came, where there are fewer than ``workers``; a larger
+    group starts from the last checkpoint."""
     zero_stage: Literal[0, 1, 2, 3] = execution(1)
     """DeepSpeed ZeRO (arXiv:1910.02054): what is sharded over the workers. 0 nothing, 1
     optimiser state, 2 gradients too, 3 weights too."""

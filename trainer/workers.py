@@ -94,6 +94,7 @@ def _run_on_ray(job: Job) -> None:
         torch_config=TorchConfig(backend="gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
         scaling_config=ScalingConfig(
             num_workers=_num_workers(parallel),
+            elastic_resize_monitor_interval_s=parallel.resize_seconds,
             resources_per_worker={"CPU": parallel.cpus_per_worker},
         ),
         run_config=RunConfig(

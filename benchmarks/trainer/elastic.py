@@ -76,8 +76,8 @@ def run(stretch: Stretch) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             mp.spawn(_rank, (folder, stretch), nprocs=stretch.ranks)
-        except mp.ProcessExitedException as died:
-            if stretch.die_after is None or died.signal_name != "SIGKILL":
+        except (mp.ProcessExitedException, mp.ProcessRaisedException):
+            if not (Path(folder) / "killed").exists():  # else the others miss the dead one
                 raise
 
 
@@ -106,6 +106,7 @@ def _rank(rank: int, folder: str, stretch: Stretch) -> None:
     def leaving() -> bool:
         done = sum('"loss"' in line for line in log.lines)
         if rank == stretch.ranks - 1 and done == stretch.die_after:
+            (Path(folder) / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 

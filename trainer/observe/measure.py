@@ -55,6 +55,7 @@ def layout_of(config: TrainConfig, world_size: int) -> Layout:
         accumulation=micro_steps(config.batch, replicas, rows),
         sequence=parallel.sequence_parallel,
         recompute=parallel.recompute,
+        offload=parallel.offload,
     )
 
 
