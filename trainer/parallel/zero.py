@@ -5,6 +5,7 @@ summed in fp32. Runs on CPUs over gloo; nothing is compiled.
 """
 
 import logging
+import math
 import os
 from typing import Any
 
@@ -19,6 +20,9 @@ from trainer.parallel.collective import Collective
 from trainer.parallel.fragments import Fragment
 from trainer.parallel.optimiser import make_optimiser, set_steps_taken, steps_taken
 from trainer.parallel.stepper import StepResult
+
+_BUCKET_ELEMENTS = 2**28
+"""Of a gradient message: 512 MiB in bf16, as the plan has it."""
 
 
 class ZeroStepper(Collective):
@@ -44,6 +48,9 @@ class ZeroStepper(Collective):
             name: tuple(p.shape) for name, p in module.named_parameters() if p.requires_grad
         }
         config = _config(zero_stage, rows_per_pass, micro_steps, precision, optimiser.grad_clip)
+        elements = sum(math.prod(shape) for shape in self._shapes.values())
+        # By default a buffer of a gigabyte is made in every backward pass, however small the model.
+        config["zero_optimization"]["reduce_bucket_size"] = min(_BUCKET_ELEMENTS, elements)
         if offload:
             config["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
             config["zero_force_ds_cpu_optimizer"] = False  # torch's fused AdamW steps on CPUs too
