@@ -114,9 +114,9 @@ def _curve(axes: Any, report: RunReport, key: str, label: str) -> None:
     """A faint line of every step, and its mean over the last steps."""
     known = [(s["step"], s[key]) for s in report.steps if s.get(key) is not None]
     steps, values = [step for step, _ in known], [value for _, value in known]
-    axes.plot(steps, values, color="tab:blue", alpha=0.25, linewidth=0.8)
+    axes.plot(steps, values, color="black", alpha=0.2, linewidth=0.8)
     means = [
         sum(values[max(0, i + 1 - _SMOOTH) : i + 1]) / min(i + 1, _SMOOTH)
         for i in range(len(values))
     ]
-    axes.plot(steps, means, color="tab:blue", label=label)
+    axes.plot(steps, means, color="black", label=label)
