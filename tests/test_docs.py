@@ -38,6 +38,8 @@ NOT_RUN = {
     ("eval", "report"): "reads the scores of a model",
     ("eval", "score"): "reads the scores of a model",
     ("eval", "index"): "reads the scores of a model",
+    ("train", "convert"): "reads a published model",
+    ("train", "export"): "reads the checkpoints of a training",
     ("train", "render"): "reads a tuned model",
     ("train", "show"): "reads the log of a training",
     ("train", "trace"): "reads a finished pretraining",
