@@ -24,13 +24,11 @@ from serving.quant.pieces import pieces_of
 from serving.quant.select import select
 
 WEIGHTS_GOAL, CACHE_GOAL = 1.03, 1.005
-WINDOWS, EVAL_WINDOWS = 32, 128
+WINDOWS, EVAL_WINDOWS = 32, 64
 VARIANTS: dict[str, dict[str, Any]] = {
     "awq": {"method": "awq", "group_size": 128},
     "rtn": {"method": "rtn", "group_size": 128},
-    "awq-32": {"method": "awq", "group_size": 32},
-    "rtn-32": {"method": "rtn", "group_size": 32},
-    "nf4": {"method": "nf4", "group_size": 64},
+    "nf4": {"method": "nf4", "group_size": 128},
     "int8": {"method": "rtn", "bits": 8},
 }
 

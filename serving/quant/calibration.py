@@ -63,7 +63,10 @@ def read_text(path: Path, tokenizer_dir: Path, split: str) -> Text:
         ConfigError: nothing there, empty, unreadable, or made with another tokenizer.
     """
     if path.is_dir():
-        return _from_store(_store_in(path, split), tokenizer_dir)
+        store = find_store(path, split)
+        if store is None:
+            raise ConfigError(f"{path}: no {STORE_NAME} in it, in {split} or in tokens/{split}")
+        return _from_store(store, tokenizer_dir)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; give a token store, .txt, .md or .jsonl")
     from serving.tokenizer import ChatTokenizer
@@ -102,13 +105,12 @@ def _text_of(line: str, where: str) -> str:
     return text
 
 
-def _store_in(path: Path, split: str) -> Path:
+def find_store(path: Path, split: str) -> Path | None:
+    """The token store of a split in a folder, artifact or run; or the folder, where it is one."""
     if (path / MANIFEST_NAME).is_file():
         path = Artifact.open(path).root
-    for candidate in (path, path / split, path / "tokens" / split):
-        if (candidate / STORE_NAME).is_file():
-            return candidate
-    raise ConfigError(f"{path}: no {STORE_NAME} in it, in {split} or in tokens/{split}")
+    candidates = (path, path / split, path / "tokens" / split)
+    return next((place for place in candidates if (place / STORE_NAME).is_file()), None)
 
 
 def _from_store(root: Path, tokenizer_dir: Path) -> Text:

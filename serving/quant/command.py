@@ -16,7 +16,6 @@ from serving.quant.config import QuantizeConfig
 from serving.resolve import resolve_model
 
 if TYPE_CHECKING:
-    from serving.quant.calibration import Text
     from serving.quant.measure.run import Measured
 
 REPORT_NAME = "quantize.json"
@@ -111,13 +110,14 @@ def _texts(
     asked: Asked, config: QuantizeConfig, source: Path
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Windows to calibrate on and windows to take perplexity on; they never overlap."""
-    from serving.quant.calibration import MIN_WINDOWS, read_text, window_length
+    from serving.quant.calibration import MIN_WINDOWS, find_store, read_text, window_length
 
     length = window_length(source, config.calibration.window)
     train = None if asked.calibration is None else read_text(asked.calibration, source, "train")
-    other: Text | None = None
-    if asked.held_out is not None:
-        other = read_text(asked.held_out, source, "validation")
+    place = asked.held_out
+    if place is None and asked.calibration is not None and asked.calibration.is_dir():
+        place = find_store(asked.calibration, "validation")
+    other = None if place is None else read_text(place, source, "validation")
     if train is not None and (other is None or other.source == train.source):
         train, other = train.split()
     calibration = []

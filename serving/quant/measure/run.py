@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from contracts.engine import Engine
 from serving.directory import read_config
 from serving.load import load_engine, load_model
@@ -30,6 +32,7 @@ from serving.quant.measure.speed import (
     KernelTimes,
     choose_dense_rows,
     decode_speed,
+    first_layer,
     time_kernels,
 )
 
@@ -92,6 +95,8 @@ def measure(
         threads: torch threads.
         may_copy: whether bf16 copies are considered.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     run = _Runs(windows, threads)
     before, _, capacity = _loaded(original)
     after, kernels, _ = _loaded(quantised)
@@ -119,10 +124,9 @@ def measure(
 
 
 def _loaded(path: Path) -> tuple[Memory, list[KernelTimes], Capacity]:
-    model: Any = load_model(path)
+    model = load_model(path)
     memory = Memory(weight_bytes(model), disk_bytes(path), copy_bytes(model))
-    layers = list(model.base_model.layers[0].modules())
-    return memory, time_kernels(layers), cache_capacity(model.config)
+    return memory, time_kernels(first_layer(model)), cache_capacity(model.config)
 
 
 class _Runs:

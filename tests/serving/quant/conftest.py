@@ -20,7 +20,7 @@ def make_loud(path: Path, **overrides: int) -> Path:
     """A tiny model in which a few inputs of every layer are twenty times the others."""
     from safetensors.torch import load_file, save_file
 
-    make_model(path, seed=3, dtype="bfloat16", **overrides)
+    make_model(path, seed=3, dtype="bfloat16", **{"num_hidden_layers": 2, **overrides})
     weights = load_file(path / "model.safetensors")
     generator = torch.Generator().manual_seed(0)
     for name, tensor in weights.items():

@@ -173,8 +173,6 @@ def test_stage_with_calibration(loud_dir: Path, tmp_path: Path) -> None:
     config = QuantizeConfig.model_validate(CONFIG)
     inputs = {"model": [source], "calibration": [tokens]}
     made = run_stage(QUANTIZE, config, inputs, store=tmp_path)
-    again = run_stage(QUANTIZE, config, inputs, store=tmp_path / "again")
-    assert made.manifest.digest == again.manifest.digest
     plain = run_stage(QUANTIZE, QuantizeConfig(group_size=32), {"model": [source]}, store=tmp_path)
     ids = torch.randint(0, 256, (4, 64)).tolist()
     searched, rounded_ = (logits_change(loud_dir, m.path("model"), ids) for m in (made, plain))

@@ -8,7 +8,7 @@ import torch
 from serving.load import load_engine, load_model
 from serving.quant.measure.memory import cache_capacity, weight_bytes
 from serving.quant.measure.quality import agreement, continuations, perplexity
-from serving.quant.measure.speed import KernelTimes, choose_dense_rows, time_kernels
+from serving.quant.measure.speed import KernelTimes, choose_dense_rows, first_layer, time_kernels
 
 
 def test_perplexity_is_that_of_the_plain_forward(model_dir: Path) -> None:
@@ -61,10 +61,11 @@ def test_copies_are_chosen_where_they_pay(packed: list[float], chosen: int | Non
 
 
 def test_kernels_are_timed_for_packed_layers_alone(model_dir: Path, int4_dir: Path) -> None:
-    times = time_kernels(list(load_model(int4_dir).model.layers[0].modules()))
+    assert len(first_layer(load_model(int4_dir))) == 7
+    times = time_kernels(first_layer(load_model(int4_dir)))
     assert [t.rows for t in times] == sorted(t.rows for t in times)
     assert all(t.packed > 0 < t.dense for t in times)
-    assert time_kernels(list(load_model(model_dir).model.layers[0].modules())) == []
+    assert time_kernels(first_layer(load_model(model_dir))) == []
 
 
 def test_bytes(model_dir: Path, int4_dir: Path) -> None:
