@@ -30,8 +30,7 @@ class Layout:
     offload: bool = False
     """Optimiser state and its step in the host's memory."""
     fp32_sums: bool = True
-    """Under ZeRO 0 and 1 gradients are summed in fp32 over passes and ranks, as the training
-    loop does; else in bf16."""
+    """Gradients are summed in fp32 over passes and ranks, as the training loop does."""
 
     @property
     def replicas(self) -> int:

@@ -58,7 +58,7 @@ def ledger(shape: Shape, layout: Layout, length: int) -> Ledger:
     # A layer is computed again when the logits are gone: the larger of the two counts.
     again = max(0.0, _again_bytes(shape, layout, length) - logits)
     activations = _kept_bytes(shape, layout, length) + again
-    buffers = _buffers(shape, layout)
+    buffers = _buffers(shape, layout, logits)
     return Ledger(
         parameters=own * BF16 / (group if layout.zero == 3 else 1),
         gradients=own * BF16 / (group if layout.zero >= 2 else 1),
@@ -123,17 +123,32 @@ def _logits(shape: Shape, layout: Layout, length: int) -> float:
     return chunk + head + tokens * shape.hidden * BF16
 
 
-def _buffers(shape: Shape, layout: Layout) -> float:
+def _buffers(shape: Shape, layout: Layout, logits: float) -> float:
     own = shape.parameters / layout.tensor
-    if layout.gpus == 1 and layout.accumulation == 1:
-        return 0.0  # gradients become fp32 one by one, when activations are gone
-    sums = own * (FP32 - BF16) if layout.fp32_sums and layout.zero <= 1 else 0.0
     if layout.gpus == 1:
-        return sums
-    if layout.zero == 3:  # two gathered layers with their gradients
-        layer = shape.layer_parameters / layout.tensor
-        return 2 * layer * 2 * BF16
-    # Of ZeRO 1 with fp32 sums the optimiser reads its part of them as it lies.
-    copied = layout.zero and not sums and not layout.offload
-    update = own / layout.shard_group * FP32 if copied else 0.0
-    return min(2 * REDUCE_BUCKET, own * BF16) + sums + update
+        # In a single pass gradients become fp32 one by one, when activations are gone.
+        several = layout.accumulation > 1
+        return own * (FP32 - BF16) if layout.fp32_sums and several else 0.0
+    bucket = min(2 * REDUCE_BUCKET, own * BF16)
+    if not layout.fp32_sums:
+        return (
+            _gathered_layers(shape, layout) if layout.zero == 3 else bucket + _update(own, layout)
+        )
+    if layout.zero == 3:  # the embedding, too, is gathered with its gradient
+        embedding = 2 * BF16 * shape.vocab * shape.hidden / layout.tensor
+        sums = own * (FP32 - BF16) / layout.shard_group
+        return _gathered_layers(shape, layout) + embedding + sums
+    if layout.zero == 2:  # its buckets are filled when the logits are gone
+        return max(0.0, bucket - logits)
+    return own * (FP32 - BF16)  # reduced in place when the backward pass is over
+
+
+def _gathered_layers(shape: Shape, layout: Layout) -> float:
+    """Two of ZeRO 3's layers with their gradients."""
+    return 2 * 2 * BF16 * shape.layer_parameters / layout.tensor
+
+
+def _update(own: float, layout: Layout) -> float:
+    """The optimiser's fp32 copy of its part of bf16 gradients."""
+    copied = layout.zero and not layout.offload
+    return own / layout.shard_group * FP32 if copied else 0.0
