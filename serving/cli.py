@@ -114,7 +114,7 @@ def bench(
     ] = True,
     dense_rows: Annotated[
         int | None,
-        typer.Option(min=1, help="A 4-bit model: rows from which on a bf16 copy is used."),
+        typer.Option(min=0, help="A 4-bit model: rows from which on a bf16 copy is used; 0: none."),
     ] = None,
     json: Annotated[str | None, typer.Option(help="Write the result here; - prints it.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it here, by ending (.svg).")] = None,

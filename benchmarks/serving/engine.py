@@ -1,13 +1,16 @@
-"""Decode and prefill speed of the engine beside transformers', one run, one machine.
+"""Decode and prefill speed of the engine beside llama.cpp's and transformers', in one run.
 
 python -m benchmarks.serving.engine [--small] [--threads 2]
 
 128 prompt tokens, 64 new ones, greedy. Decode counts tokens after every request has its first;
-"whole" counts all new tokens over the time from the first prompt to the last token.
+"whole" counts all new tokens over the time from the first prompt to the last token. The engine
+is measured through its public stream: scheduling, choosing and delivering tokens included. Of
+llama.cpp only ``llama_decode`` is timed (``peers/llama_speed.py``).
 """
 
 import argparse
 import asyncio
+import json
 import random
 import tempfile
 import time
@@ -18,17 +21,21 @@ from typing import Any
 
 import torch
 
+from benchmarks.peers import run_peer
 from benchmarks.report import keep
-from benchmarks.serving.model import SIZES, make_int4, make_model
+from benchmarks.serving.model import SIZES, SMALL, make_int4, make_model
 from contracts.engine import Engine, EngineRequest, SamplingParams
 from serving.load import load_engine
 
 PROMPT, NEW = 128, 64
 BATCHES = (1, 8, 32)
 SHARED, SHARERS = 1000, 64
-DENSE_ROWS = 24
-"""From so many rows on, the 4-bit model multiplies with a bf16 copy."""
+DENSE_ROWS = 8
+"""From so many rows on, the 4-bit model multiplies with a bf16 copy where it keeps one."""
 GOALS = {"generate": 2.0, "continuous": 4.0, "prefix": 5.0}
+DECODE_GOALS = {1: 0.8, 8: 1.2, 32: 1.8}
+PREFILL_BATCH, PREFILL_GOAL = 8, 1.3
+LLAMA = Path(__file__).parent / "peers" / "llama_speed.py"
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,23 @@ async def _run(engine: Engine, prompts: list[list[int]], new: int) -> Speed:
     )
 
 
-def ours(path: Path, prompts: list[list[int]], new: int, threads: int, repeats: int = 3) -> Speed:
+def ours(
+    path: Path,
+    prompts: list[list[int]],
+    new: int,
+    threads: int,
+    dense_rows: int = 0,
+    reproducible: bool = False,
+    repeats: int = 3,
+) -> Speed:
     """Best of some runs; every run has prompts of its own, so that no prefix is known."""
     engine = load_engine(
         path,
         slots=len(prompts),
         max_context=2048 if len(prompts[0]) > 1024 else 256,
         threads=threads,
-        reproducible=False,
-        dense_rows=DENSE_ROWS,
+        reproducible=reproducible,
+        dense_rows=dense_rows,
     )
     try:
         asyncio.run(_run(engine, [p[:8] for p in prompts], 4))
@@ -141,9 +156,21 @@ def shared_prefix(
     return seconds[0], seconds[1]
 
 
-def report(name: str, what: str, value: float, peer: str, theirs: float, goal: float) -> None:
-    """Keep one comparison of speeds."""
+def report(
+    name: str,
+    what: str,
+    value: float,
+    peer: str,
+    theirs: float,
+    goal: float,
+    small: bool,
+    **extra: Any,
+) -> None:
+    """Keep one comparison of speeds; of the small model, print it."""
     ratio = value / theirs
+    if small:
+        print(f"{name}: {value:.1f}, {peer} {theirs:.1f}: {ratio:.2f} {extra}")
+        return
     keep(
         f"serving-{name}",
         what=what,
@@ -154,59 +181,135 @@ def report(name: str, what: str, value: float, peer: str, theirs: float, goal: f
         ratio=round(ratio, 2),
         goal=f">= {goal}",
         met=ratio >= goal,
+        **extra,
     )
+
+
+def against_llama(
+    speeds: dict[int, dict[str, Speed]], folder: Path, threads: int, small: bool
+) -> None:
+    """Decode by batch and prefill, beside llama.cpp's Q4_0 on a model of the same shape."""
+    sizes = {**SIZES, **(SMALL if small else {})}
+    said = run_peer(LLAMA, json.dumps(sizes), folder, threads, PROMPT, NEW, *BATCHES)
+    for batch, goal in DECODE_GOALS.items():
+        kinds = {kind: round(speed.decode, 1) for kind, speed in speeds[batch].items()}
+        best = max((k for k in kinds if k.startswith("int4")), key=lambda kind: kinds[kind])
+        report(
+            f"engine-decode-{batch}",
+            f"decode, batch {batch}, 4-bit weights ({best}), new tokens after the first",
+            kinds[best],
+            "llama.cpp Q4_0",
+            said["q4_0"][str(batch)]["decode"],
+            goal,
+            small,
+            all_ours=kinds,
+            llama_f16=round(said["f16"][str(batch)]["decode"], 1),
+        )
+    prefill = {kind: round(s.prefill, 1) for kind, s in speeds[PREFILL_BATCH].items()}
+    best = max((k for k in prefill if k.startswith("int4")), key=lambda kind: prefill[kind])
+    report(
+        "engine-prefill",
+        f"prefill of {PREFILL_BATCH} prompts of {PROMPT} tokens, 4-bit weights ({best})",
+        prefill[best],
+        "llama.cpp Q4_0",
+        said["q4_0"][str(PREFILL_BATCH)]["prefill"],
+        PREFILL_GOAL,
+        small,
+        all_ours=prefill,
+        llama_f16=round(said["f16"][str(PREFILL_BATCH)]["prefill"], 1),
+    )
+
+
+def against_transformers(
+    path: Path, prompts: list[list[int]], whole: dict[str, float], small: bool
+) -> None:
+    """A whole batch in bf16 beside ``generate`` and transformers' own continuous batching."""
+    for peer, measure in (
+        ("generate", transformers_generate),
+        ("continuous", transformers_continuous),
+    ):
+        report(
+            f"engine-{peer}",
+            f"new tokens, batch {len(prompts)}, bf16, whole",
+            whole["bf16"],
+            f"transformers {peer}",
+            measure(path, prompts),
+            GOALS[peer],
+            small,
+            all_ours={kind: round(value, 1) for kind, value in whole.items()},
+        )
+
+
+def against_no_cache(path: Path, rng: random.Random, threads: int, small: bool) -> None:
+    """Requests that share a beginning beside as many that share none."""
+    sharers = 8 if small else SHARERS
+    known, apart = shared_prefix(path, rng, threads, sharers)
+    report(
+        "engine-prefix",
+        f"{sharers} requests that share {SHARED} tokens",
+        sharers * 8 / known,
+        "no prefix in common",
+        sharers * 8 / apart,
+        GOALS["prefix"],
+        small,
+    )
+
+
+def kinds_of(bf16: Path, int4: Path, only: str | None) -> dict[str, dict[str, Any]]:
+    """What is measured, by name."""
+    kinds: dict[str, dict[str, Any]] = {
+        "bf16": {"path": bf16},
+        "bf16 reproducible": {"path": bf16, "reproducible": True},
+        "int4": {"path": int4},
+        "int4 reproducible": {"path": int4, "reproducible": True},
+        f"int4, bf16 copy from {DENSE_ROWS} rows": {"path": int4, "dense_rows": DENSE_ROWS},
+    }
+    wanted = {"llama": int4, "transformers": bf16}.get(only or "")
+    return {kind: how for kind, how in kinds.items() if wanted in (None, how["path"])}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="a tiny model: does it run at all?")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=["llama", "transformers", "prefix"])
+    parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rng = random.Random(0)
-    with tempfile.TemporaryDirectory(prefix="inkstone-bench-") as folder:
-        bf16 = make_model(Path(folder) / "bf16", arguments.small)
-        int4 = make_int4(bf16, Path(folder) / "int4")
+    with tempfile.TemporaryDirectory(prefix="inkstone-bench-") as name:
+        folder = Path(name)
+        bf16 = make_model(folder / "bf16", arguments.small)
+        untied = make_model(folder / "untied", arguments.small, tied=False)
+        int4 = make_int4(untied, folder / "int4", lm_head=True)
+        if arguments.only == "prefix":
+            against_no_cache(bf16, rng, arguments.threads, arguments.small)
+            return
+        speeds: dict[int, dict[str, Speed]] = {}
         for batch in BATCHES:
+            if arguments.only == "transformers" and batch != BATCHES[-1]:
+                continue
             prompts = [
                 [rng.randrange(SIZES["vocab_size"]) for _ in range(PROMPT)] for _ in range(batch)
             ]
-            for kind, path in (("bf16", bf16), ("int4", int4)):
-                speed = ours(path, prompts, NEW, arguments.threads)
+            speeds[batch] = {}
+            for kind, how in kinds_of(bf16, int4, arguments.only).items():
+                speed = ours(
+                    **how,
+                    prompts=prompts,
+                    new=NEW,
+                    threads=arguments.threads,
+                    repeats=arguments.repeats,
+                )
+                speeds[batch][kind] = speed
                 print(f"{kind} batch {batch}: {speed}", flush=True)
-                whole = speed.whole if kind == "bf16" else 0.0
-                if batch != BATCHES[-1] or not whole:
-                    continue
-                for peer, measure in (
-                    ("generate", transformers_generate),
-                    ("continuous", transformers_continuous),
-                ):
-                    theirs = measure(path, prompts)
-                    report_to = print if arguments.small else report
-                    report_to(
-                        f"engine-{peer}",
-                        f"new tokens, batch {batch}, bf16, whole",
-                        whole,
-                        f"transformers {peer}",
-                        theirs,
-                        GOALS[peer],
-                    )
-        sharers = 8 if arguments.small else SHARERS
-        known, apart = shared_prefix(bf16, rng, arguments.threads, sharers)
-        print(
-            f"{sharers} requests share {SHARED} tokens: {known:.2f} s, without cache {apart:.2f} s"
-        )
-        if not arguments.small:
-            tokens = sharers * 8
-            what = f"{sharers} requests that share {SHARED} tokens"
-            report(
-                "engine-prefix",
-                what,
-                tokens / known,
-                "no prefix in common",
-                tokens / apart,
-                GOALS["prefix"],
-            )
+        if arguments.only in (None, "llama"):
+            against_llama(speeds, folder, arguments.threads, arguments.small)
+        if arguments.only in (None, "transformers"):
+            whole = {kind: s.whole for kind, s in speeds[BATCHES[-1]].items()}
+            against_transformers(bf16, prompts, whole, arguments.small)
+        if arguments.only is None:
+            against_no_cache(bf16, rng, arguments.threads, arguments.small)
 
 
 if __name__ == "__main__":

@@ -18,19 +18,24 @@ SMALL: dict[str, Any] = dict(
 )
 
 
-def make_model(path: Path, small: bool = False) -> Path:
-    """Write the model in bf16; only its shape matters here."""
+def make_model(path: Path, small: bool = False, tied: bool = True) -> Path:
+    """Write the model in bf16; only its shape matters here.
+
+    Not ``tied``, its output projection is a matrix of its own and can be packed.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(**{**SIZES, **(SMALL if small else {})})
+    config = LlamaConfig(**{**SIZES, **(SMALL if small else {}), "tie_word_embeddings": tied})
     LlamaForCausalLM(config).bfloat16().save_pretrained(path)
     return path
 
 
-def make_int4(source: Path, path: Path, group_size: Literal[32, 64, 128] = 64) -> Path:
-    """Write the same model with packed weights."""
+def make_int4(
+    source: Path, path: Path, group_size: Literal[32, 64, 128] = 64, lm_head: bool = False
+) -> Path:
+    """Write the same model with packed weights, the output projection's too with ``lm_head``."""
     from serving.directory import weight_files
     from serving.quant.config import QuantizeConfig
     from serving.quant.files import side_files
@@ -39,7 +44,7 @@ def make_int4(source: Path, path: Path, group_size: Literal[32, 64, 128] = 64) -
     from serving.quant.select import select
 
     path.mkdir()
-    config = QuantizeConfig(group_size=group_size)
+    config = QuantizeConfig(group_size=group_size, quantize_lm_head=lm_head)
     chosen = select(source, config)
     for file in weight_files(source):
         quantize_file(file, path / f"int4-{file.name}", chosen, format_of(config), None)

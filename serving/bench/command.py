@@ -5,8 +5,6 @@ import json
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from clusters.progress import Progress
 from serving.bench.drive import Record, drive
 from serving.bench.lengths import Lengths
 from serving.bench.summary import summarise
-from serving.bench.targets import EndpointTarget, EngineTarget, Target, TargetError
+from serving.bench.targets import EngineTarget, Target, open_endpoint
 from serving.bench.workload import Ask, arrivals, random_asks, read_asks
 
 if TYPE_CHECKING:
@@ -64,6 +62,7 @@ class EngineChoice:
     int8_cache: bool = False
     reproducible: bool = True
     dense_rows: int | None = None
+    """None: as ``inkstone serve quantize`` measured; 0: no bf16 copy."""
 
 
 def run_bench(
@@ -95,39 +94,23 @@ def run_bench(
 
 
 async def _online(url: str, load: Load, api_key: str | None) -> tuple[dict[str, Any], list[Record]]:
-    async with _endpoint(url, api_key) as target:
+    async with open_endpoint(url, api_key) as target:
         asks = _asks(load, ANY_VOCABULARY)
         cached, records = await _measure(target, load, asks)
     return {"engine": None, "cached_tokens": cached, "roofline": None}, records
 
 
-@asynccontextmanager
-async def _endpoint(url: str, api_key: str | None) -> AsyncIterator[EndpointTarget]:
-    from openai import AsyncOpenAI, OpenAIError
-
-    base = url.rstrip("/")
-    base = base if base.endswith("/v1") else f"{base}/v1"
-    async with AsyncOpenAI(base_url=base, api_key=api_key or "none", max_retries=0) as client:
-        try:
-            names = [model.id async for model in client.models.list()]
-            target = EndpointTarget(client, names[0])
-            await target.probe()
-        except (OpenAIError, TargetError) as error:
-            raise ConfigError(
-                f"{base}: {error}; is it an endpoint, and --api-key its key?"
-            ) from error
-        yield target
-
-
 def _offline(name: str, load: Load, choice: EngineChoice) -> tuple[dict[str, Any], list[Record]]:
     from serving.load import load_engine, model_config
+    from serving.quant.open import measured_dense_rows
     from serving.resolve import resolve_model
 
     path = resolve_model(name)
     asks = [_encoded(path, ask) for ask in _asks(load, model_config(path)[0].vocab_size)]
     context = choice.max_context or max(len(ask.prompt) + ask.max_tokens for ask in asks)
     threads = choice.threads or len(os.sched_getaffinity(0))
-    choice = replace(choice, max_context=context, threads=threads)
+    dense = measured_dense_rows(path) if choice.dense_rows is None else choice.dense_rows
+    choice = replace(choice, max_context=context, threads=threads, dense_rows=dense)
     engine: Any = load_engine(path, **asdict(choice))
     try:
         return asyncio.run(_in_process(engine, load, asks, choice))

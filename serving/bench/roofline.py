@@ -43,12 +43,12 @@ def roofline(
         model: the model that ran; see :func:`weight_bytes`.
         decoding: what the engine counted.
         place_bytes: keys and values of one token, in bytes, of all layers.
-        dense_rows: rows from which on 4-bit layers multiply with a bf16 copy.
+        dense_rows: rows from which on 4-bit layers multiply with a bf16 copy; None or 0: never.
     """
     if not decoding.steps:
         return None
     rows = decoding.rows / decoding.steps
-    weights = weight_bytes(model, dense_rows is not None and rows >= dense_rows)
+    weights = weight_bytes(model, bool(dense_rows and rows >= dense_rows))
     speed = copy_speed()
     least = (decoding.steps * weights + decoding.places * place_bytes) / speed
     return Roofline(

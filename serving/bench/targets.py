@@ -1,9 +1,11 @@
 """What is measured: an engine in this process, or an endpoint that speaks OpenAI's API."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from clusters.config import ConfigError
 from contracts.engine import Engine, EngineError, EngineRequest, SamplingParams
 from serving.bench.workload import Ask
 
@@ -126,6 +128,29 @@ class EndpointTarget:
         cached = getattr(details, "cached_tokens", None)
         if cached is not None:
             self._cached = (self._cached or 0) + cached
+
+
+@asynccontextmanager
+async def open_endpoint(url: str, api_key: str | None) -> AsyncIterator[EndpointTarget]:
+    """The first model of the endpoint behind a URL, with or without ``/v1``.
+
+    Raises:
+        ConfigError: no endpoint answers there, or not to this key.
+    """
+    from openai import AsyncOpenAI, OpenAIError
+
+    base = url.rstrip("/")
+    base = base if base.endswith("/v1") else f"{base}/v1"
+    async with AsyncOpenAI(base_url=base, api_key=api_key or "none", max_retries=0) as client:
+        try:
+            names = [model.id async for model in client.models.list()]
+            target = EndpointTarget(client, names[0])
+            await target.probe()
+        except (OpenAIError, TargetError) as error:
+            raise ConfigError(
+                f"{base}: {error}; is it an endpoint, and --api-key its key?"
+            ) from error
+        yield target
 
 
 def _tokens(choice: Any) -> int:

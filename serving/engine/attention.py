@@ -128,13 +128,12 @@ def _resident(
     cache: PagedCache | Int8Cache, layer: int, resident: Resident, fresh: torch.Tensor
 ) -> torch.Tensor:
     """Keys and values of a bucket's rows from their table, brought up to date."""
-    rows = len(fresh)
     table = resident.table.by_place(layer)
     if len(resident.new):
         gathered = cache.gather(layer, resident.new_places).values
         table[resident.new] = gathered.unflatten(0, (len(resident.new), -1))
-    table[torch.arange(rows, device=fresh.device), resident.ends] = fresh
-    return resident.table.seen(layer, rows)
+    table[resident.rows, resident.ends] = fresh
+    return resident.table.seen(layer, len(fresh))
 
 
 def _decode(queries: torch.Tensor, seen: Gathered, bucket: Bucket, scale: float) -> torch.Tensor:

@@ -35,6 +35,8 @@ class Resident:
     """A bucket's rows in their table."""
 
     table: Table
+    rows: torch.Tensor
+    """0 to count - 1."""
     ends: torch.Tensor
     """(count,): where in its row each newest token goes."""
     new: torch.Tensor
@@ -220,7 +222,11 @@ class BatchBuilder:
             return None
         new = np.asarray(table.new, dtype=np.int64)
         return Resident(
-            table, self._to(lengths - 1), self._to(new), self._to(places[new].reshape(-1))
+            table=table,
+            rows=torch.arange(len(rows), device=self._device),
+            ends=self._to(lengths - 1),
+            new=self._to(new),
+            new_places=self._to(places[new].reshape(-1)),
         )
 
     def _to(self, places: np.ndarray) -> torch.Tensor:

@@ -14,6 +14,7 @@ from serving.engine.errors import Interrupted
 from serving.engine.guide import Matcher
 from serving.engine.steps import Stepper
 from serving.engine.stream import Stream
+from serving.engine.threads import release_team
 
 
 class EngineLoop:
@@ -29,6 +30,8 @@ class EngineLoop:
         self._closed = threading.Event()
         self._gate = threading.Lock()
         """Held to close and to send: no command is left behind by a thread that has ended."""
+        # Who makes the loop has loaded the model.
+        release_team()
         self._thread = threading.Thread(target=self._run, name="inkstone-engine", daemon=True)
         self._thread.start()
 

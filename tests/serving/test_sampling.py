@@ -7,7 +7,7 @@ import torch
 
 from contracts.engine import SamplingParams
 from serving.engine.filters import adjust, keep
-from serving.engine.sampling import Draw, choose
+from serving.engine.sampling import Draw, choose, likeliest
 
 
 def sample(
@@ -178,3 +178,13 @@ def test_a_guide_allows_nothing_else() -> None:
     draws = [Draw(p, [], [], allowed) for p in params]
     seen = {c.token for c in choose(torch.randn(1, 20).expand(60, -1), draws)}
     assert seen == {3, 11}
+
+
+def test_the_likeliest_is_the_first_of_the_largest() -> None:
+    logits = torch.randn(5, 400).round(decimals=1)
+    logits[1, [7, 300]] = 9.0
+    logits[2, [5, 50]] = torch.nan
+    logits[3] = -torch.inf
+    assert likeliest(logits).tolist() == [
+        row.index(max(row)) for row in logits.nan_to_num(nan=99.0).tolist()
+    ]
