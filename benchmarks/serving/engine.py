@@ -204,6 +204,7 @@ def against_llama(
             small,
             all_ours=kinds,
             llama_f16=round(said["f16"][str(batch)]["decode"], 1),
+            peer_built_for=said["system"],
         )
     prefill = {kind: round(s.prefill, 1) for kind, s in speeds[PREFILL_BATCH].items()}
     best = max((k for k in prefill if k.startswith("int4")), key=lambda kind: prefill[kind])
@@ -217,6 +218,7 @@ def against_llama(
         small,
         all_ours=prefill,
         llama_f16=round(said["f16"][str(PREFILL_BATCH)]["prefill"], 1),
+        peer_built_for=said["system"],
     )
 
 
