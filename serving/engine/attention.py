@@ -91,8 +91,8 @@ def attend(layer: int, queries: torch.Tensor, fresh: torch.Tensor, scale: float)
     for bucket in batch.buckets:
         rows = slice(bucket.first, bucket.first + bucket.count)
         if bucket.resident is not None:
-            seen = _resident(cache, layer, bucket.resident, fresh[rows])
-            parts.append(_decode_plain(queries[rows], seen, bucket.mask, scale))
+            both = _resident(cache, layer, bucket.resident, fresh[rows])
+            parts.append(_decode_plain(queries[rows], both, bucket.mask, scale))
             continue
         parts.append(_decode(queries[rows], cache.gather(layer, bucket.places), bucket, scale))
     for segment in batch.segments:
