@@ -8,6 +8,7 @@ layers above.
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -77,6 +78,8 @@ class EngineRequest:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     priority: int = 0
     """Smaller runs first."""
+    adapter: str | None = None
+    """Name of a loaded LoRA adapter (capability ``adapters``); None is the base model."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,14 @@ class InvalidToken(EngineError):
     """A token id outside the vocabulary, or no token at all."""
 
 
+class UnknownAdapter(EngineError):
+    """A request names an adapter that is not loaded."""
+
+
+class AdapterInUse(EngineError):
+    """An adapter cannot be dropped while requests run with it."""
+
+
 class InvalidSampling(EngineError):
     """A sampling parameter or guide that has no meaning."""
 
@@ -150,6 +161,8 @@ class Capability(StrEnum):
     UPDATE = "update"
     GUIDE = "guide"
     TOP_LOGPROBS = "top_logprobs"
+    ADAPTERS = "adapters"
+    """It is an ``AdapterEngine``."""
 
 
 @runtime_checkable
@@ -164,7 +177,8 @@ class Engine(Protocol):
         """Stream the continuation. Closing the stream early aborts the request.
 
         Raises:
-            PromptTooLong, InvalidToken, InvalidSampling: before the first chunk.
+            PromptTooLong, InvalidToken, InvalidSampling, UnknownAdapter: before the first
+                chunk.
         """
         ...
 
@@ -192,4 +206,38 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model and stop the engine's thread."""
+        ...
+
+
+@runtime_checkable
+class AdapterEngine(Engine, Protocol):
+    """An engine that holds LoRA adapters beside its model (capability ``adapters``)."""
+
+    def adapters(self) -> dict[str, str]:
+        """Digest of each loaded adapter, by name."""
+        ...
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        """Load an adapter from a folder as peft writes it.
+
+        Raises:
+            EngineError: the name is taken, or the adapter is damaged or does not fit.
+        """
+        ...
+
+    async def drop_adapter(self, name: str) -> None:
+        """Forget an adapter.
+
+        Raises:
+            UnknownAdapter, AdapterInUse: nothing has changed.
+        """
+        ...
+
+    async def score(
+        self,
+        context_ids: Sequence[int],
+        continuations: Sequence[Sequence[int]],
+        adapter: str | None = None,
+    ) -> list[Scored]:
+        """See ``Engine.score``; with an adapter where one is named."""
         ...

@@ -4,9 +4,10 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clusters.stage import StageError
@@ -42,6 +43,9 @@ class ReplicaSettings:
     threads: int | None
     max_sequences: int
     cache: CacheSettings
+    tensor_parallel: int = 1
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    engine: str = "paged"
 
 
 class ModelReplica:
@@ -58,6 +62,9 @@ class ModelReplica:
             slots=settings.slots,
             max_context=settings.max_context,
             threads=settings.threads,
+            tensor_parallel=settings.tensor_parallel,
+            adapters=settings.adapters,
+            engine=settings.engine,
             **asdict(settings.cache),
         )
         self._service = Service(
@@ -98,6 +105,9 @@ def serve_model(
     max_sequences: int = 256,
     num_cpus: float = 0.5,
     cache: CacheSettings = CacheSettings(),
+    tensor_parallel: int = 1,
+    adapters: Mapping[str, Path] = MappingProxyType({}),
+    engine: str = "paged",
 ) -> Iterator[Endpoint]:
     """Serve a model on the connected Ray while the block runs.
 
@@ -111,10 +121,14 @@ def serve_model(
             string means none is needed, which only a loopback address may offer.
         slots: sequences that run at once.
         max_context: tokens per sequence; by default the model's, at most 2048.
-        threads: torch threads of the replica; by default all of this machine's CPUs.
+        threads: torch threads of each process of the replica; by default all of this
+            machine's CPUs together.
         max_sequences: sequences running and waiting; beyond that requests get 429.
         num_cpus: CPUs that Ray sets aside for the replica.
         cache: how keys and values are kept.
+        tensor_parallel: processes that share the model's layers.
+        adapters: folders of LoRA adapters, by the name clients ask for.
+        engine: see ``serving.load.load_engine``.
 
     Raises:
         ConfigError: the port is taken, or no key on an address others can reach.
@@ -132,9 +146,12 @@ def serve_model(
         key_hash=hash_bytes(key.encode()) if key else None,
         slots=slots,
         max_context=max_context,
-        threads=threads or _cpus(),
+        threads=threads or max(1, _cpus() // tensor_parallel),
         max_sequences=max_sequences,
         cache=cache,
+        tensor_parallel=tensor_parallel,
+        adapters=dict(adapters),
+        engine=engine,
     )
     with _quiet_driver(), proxy(host, port) as address:
         name = f"inkstone-{secrets.token_hex(4)}"

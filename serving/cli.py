@@ -36,6 +36,14 @@ def start(
     reproducible: Annotated[
         bool, typer.Option(help="Answers do not depend on company, bit for bit; slower.")
     ] = True,
+    tensor_parallel: Annotated[
+        int, typer.Option(min=1, help="Processes that share the model's layers.")
+    ] = 1,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="A LoRA adapter to offer as a model; repeatable."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="paged, transformers, vllm or lmdeploy.")] = "paged",
     json: Annotated[bool, typer.Option("--json", help="Print the endpoint as JSON.")] = False,
 ) -> None:
     """Serve a model with OpenAI's API until Ctrl-C or SIGTERM.
@@ -55,6 +63,9 @@ def start(
         cache_tokens=cache_tokens,
         int8_cache=int8_cache,
         reproducible=reproducible,
+        tensor_parallel=tensor_parallel,
+        lora=lora or [],
+        engine=engine,
         as_json=json,
     )
 

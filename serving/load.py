@@ -1,7 +1,9 @@
 """Opens a model directory: the model, and the engine over it."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from contracts.engine import Engine
@@ -10,8 +12,15 @@ from serving.quant.open import install_packed, is_packed, measured_dense_rows, m
 from serving.support import plain_hidden, prove, refuse_foreign_attention, refuse_unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from transformers import PreTrainedModel
+
+    from serving.engine.runner import ModelRunner, RunnerConfig
+    from serving.parallel.group import Group
+
+    Part = Callable[[str, torch.Tensor], torch.Tensor]
 
 DEFAULT_CONTEXT = 2048
 """Tokens per sequence where the caller names no limit and the model allows more."""
@@ -33,6 +42,9 @@ def load_engine(
     reproducible: bool = True,
     int8_cache: bool = False,
     dense_rows: int | None = None,
+    tensor_parallel: int = 1,
+    adapters: Mapping[str, Path] = MappingProxyType({}),
+    engine: str = "paged",
 ) -> Engine:
     """An engine over an HF-layout directory, one that ``serving.quantize`` made, or one of the
     hub with GPTQ or AWQ weights.
@@ -41,7 +53,8 @@ def load_engine(
         model_dir: folder with config.json, safetensors and tokenizer.
         slots: sequences that run at once.
         max_context: tokens per sequence; by default the model's, at most 2048.
-        threads: torch threads of this process; by default as torch has them.
+        threads: torch threads of this process, and of each other one that ``tensor_parallel``
+            starts; by default as torch has them, shared out over the processes.
         cache_tokens: tokens whose keys and values are kept, of all sequences together; by
             default all slots can be full. With fewer, sequences are preempted when it is.
         reproducible: a request's result does not depend on company, bit for bit. Without,
@@ -50,56 +63,119 @@ def load_engine(
         dense_rows: keep a bf16 copy of 4-bit weights for steps of so many rows or more, where
             plain multiplication is faster (about 8 rows on a CPU with AMX, 24 without). By
             default as ``inkstone serve quantize`` measured, where it did; 0 keeps none.
+        tensor_parallel: processes that share the model's layers; see docs/serving/parallel.md.
+        adapters: folders of LoRA adapters to load, by name; see docs/serving/lora.md.
+        engine: ``paged``, ``transformers``, ``vllm`` or ``lmdeploy``; see
+            docs/serving/engines.md. Others than ``paged`` take the first four settings.
 
     Raises:
-        ModelError: the directory is missing, half written, damaged or unsupported, or
-            ``cache_tokens`` holds no whole sequence.
+        ModelError: the directory is missing, half written, damaged or unsupported, cannot be
+            cut into so many parts, or ``cache_tokens`` holds no whole sequence.
+        WorkerLost: a process of ``tensor_parallel`` did not start.
+        AdapterError: an adapter is damaged, unsupported or made for another model.
+        EngineUnavailable: no such engine, not installed, or without what was asked for.
     """
+    if engine != "paged":
+        from serving.engines.choose import open_other
+
+        settings = {
+            "slots": slots,
+            "max_context": max_context,
+            "threads": threads,
+            "cache_tokens": cache_tokens,
+        }
+        own = {
+            "reproducible": not reproducible,
+            "int8_cache": int8_cache,
+            "dense_rows": dense_rows is not None,
+            "tensor_parallel": tensor_parallel > 1,
+            "adapters": bool(adapters),
+        }
+        return open_other(engine, Path(model_dir), settings, [n for n, said in own.items() if said])
     import torch
 
-    from serving.engine.decoder import known_family
     from serving.engine.engine import PagedEngine
     from serving.engine.guide import Guides
     from serving.engine.plan import Limits
-    from serving.engine.runner import ModelRunner, RunnerConfig
+    from serving.engine.runner import RunnerConfig
+    from serving.lora.files import read_adapter
 
+    if threads is None and tensor_parallel > 1:
+        threads = max(1, torch.get_num_threads() // tensor_parallel)
     if threads is not None:
         torch.set_num_threads(threads)
     path = Path(model_dir)
     digest = model_digest(path)
-    model = load_model(path)
     rows = measured_dense_rows(path) if dense_rows is None else dense_rows
-    if rows:
-        _keep_dense(model, rows)
-    context = _context(path, model.config, max_context)
+    context = context_of(path, model_config(path)[0], max_context)
     tokens = slots * context if cache_tokens is None else cache_tokens
     if tokens < context:
         raise ModelError(
             f"{path}: cache_tokens is {tokens}, one sequence may have {context}; "
             "give more, or a smaller max_context"
         )
-    expected = None if known_family(model) else plain_hidden(model)
-    runner = ModelRunner(
-        model,
-        RunnerConfig(
-            max_context=context,
-            num_blocks=-(-tokens // BLOCK_SIZE) + 1,
-            block_size=BLOCK_SIZE,
-            width=slots if reproducible else 0,
-            int8_cache=int8_cache,
-        ),
+    loras = {name: read_adapter(Path(folder)) for name, folder in adapters.items()}
+    run = RunnerConfig(
+        max_context=context,
+        num_blocks=-(-tokens // BLOCK_SIZE) + 1,
+        block_size=BLOCK_SIZE,
+        width=slots if reproducible else 0,
+        int8_cache=int8_cache,
+        ranks=tensor_parallel,
     )
+    if tensor_parallel > 1:
+        from serving.parallel.runner import open_parallel
+
+        runner = open_parallel(path, run, rows, threads or 1)
+    else:
+        runner = open_runner(path, run, rows)
+    chunk = CHUNK if reproducible else FAST_CHUNK
+    try:
+        return PagedEngine(
+            runner,
+            Limits(max_running=slots, chunk=chunk, fixed_chunks=reproducible),
+            model_digest=digest,
+            guides=Guides(partial(_tokenizer, path), runner.vocab_size),
+            threads=threads,
+            updatable=not is_packed(path),
+            adapters=loras,
+        )
+    except BaseException:
+        runner.close()
+        raise
+
+
+def open_runner(
+    path: Path,
+    config: "RunnerConfig",
+    dense_rows: int | None,
+    *,
+    group: "Group | None" = None,
+    make: "Callable[[PreTrainedModel, RunnerConfig], ModelRunner] | None" = None,
+) -> "ModelRunner":
+    """The model of a directory over its cache, proved where the family is not a known one.
+
+    Args:
+        path: model directory.
+        config: how it is run.
+        dense_rows: see ``load_engine``; None or 0 keeps no copy.
+        group: where the model is cut over ranks, this one's side of them.
+        make: what runs it; by default ``ModelRunner``.
+
+    Raises:
+        ModelError: see ``load_engine``.
+    """
+    from serving.engine.decoder import known_family
+    from serving.engine.runner import ModelRunner
+
+    model = load_model(path, group)
+    if dense_rows:
+        _keep_dense(model, dense_rows)
+    expected = None if known_family(model) else plain_hidden(model)
+    runner = (make or ModelRunner)(model, config)
     if expected is not None:
         prove(model, runner, expected, path)
-    chunk = CHUNK if reproducible else FAST_CHUNK
-    return PagedEngine(
-        runner,
-        Limits(max_running=slots, chunk=chunk, fixed_chunks=reproducible),
-        model_digest=digest,
-        guides=Guides(partial(_tokenizer, path), runner.vocab_size),
-        threads=threads,
-        updatable=not is_packed(path),
-    )
+    return runner
 
 
 def _keep_dense(model: "PreTrainedModel", rows: int) -> None:
@@ -110,7 +186,12 @@ def _keep_dense(model: "PreTrainedModel", rows: int) -> None:
             module.keep_dense(rows)
 
 
-def _context(path: Path, config: Any, wanted: int | None) -> int:
+def context_of(path: Path, config: Any, wanted: int | None) -> int:
+    """Tokens of one sequence: what is wanted, or the model's limit up to ``DEFAULT_CONTEXT``.
+
+    Raises:
+        ModelError: more is wanted than the model allows.
+    """
     # The model's config, not the file: GPT-2's file spells it n_positions.
     limit = getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT
     context = wanted or min(limit, DEFAULT_CONTEXT)
@@ -127,8 +208,10 @@ def _tokenizer(path: Path) -> tuple[Any, list[int]]:
     return tokenizer.plain, list(tokenizer.stop_ids)
 
 
-def load_model(path: Path) -> "PreTrainedModel":
+def load_model(path: Path, group: "Group | None" = None) -> "PreTrainedModel":
     """The model on the CPU, every weight from the files and none made up.
+
+    With a ``group``, this rank's part of it.
 
     Raises:
         ModelError: weights are missing, unknown, damaged or of another shape, or the
@@ -149,8 +232,16 @@ def load_model(path: Path) -> "PreTrainedModel":
         raise ModelError(f"{path}: no causal language model: {error}") from error
     refuse_unsupported(config, path / "config.json")
     refuse_foreign_attention(model, path / "config.json")
-    packed = install_packed(model, path)
-    _fill(model, path)
+    packed: list[Any] = list(install_packed(model, path))
+    if group is None:
+        _fill(model, path)
+    else:
+        from serving.parallel.shard import Cuts, shard
+
+        kinds = {type(layer) for layer in packed}
+        shard(model, group, path)
+        _fill(model, path, Cuts(model, group).part)
+        packed = [m for m in model.modules() if isinstance(m, tuple(kinds))]
     for layer in packed:
         layer.prepare()
     return model.eval()
@@ -180,13 +271,15 @@ def model_config(path: Path) -> tuple[Any, "torch.dtype"]:
     return config, dtype
 
 
-def _fill(model: "PreTrainedModel", path: Path) -> None:
-    """Copy the weights of the files into the model and tie what is tied."""
+def _fill(model: "PreTrainedModel", path: Path, part: "Part | None" = None) -> None:
+    """Copy the weights of the files, or the ``part`` of each, into the model; tie what is tied."""
     own = model.state_dict()
     seen = set()
     for name, tensor in model_tensors(path):
         if name not in own:
             raise ModelError(f"{path}: unknown weight {name!r} for this config.json")
+        if part is not None:
+            tensor = part(name, tensor)
         if own[name].shape != tensor.shape:
             raise ModelError(
                 f"{path}: {name} has shape {tuple(tensor.shape)}, "

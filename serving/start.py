@@ -39,6 +39,9 @@ def start_endpoint(
     cache_tokens: int | None,
     int8_cache: bool,
     reproducible: bool,
+    tensor_parallel: int,
+    lora: list[str],
+    engine: str,
     as_json: bool,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then stop everything that was started.
@@ -56,6 +59,8 @@ def start_endpoint(
     path = resolve_model(model)
     check_address(host, port, "made below" if api_key is None else api_key)
     check_model(path)
+    adapters = _adapters(lora, name or _name_of(model))
+    _check_engine(engine)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with connect("embedded", ClusterConfig()):
@@ -69,11 +74,48 @@ def start_endpoint(
                 slots=slots,
                 max_context=max_context,
                 cache=CacheSettings(cache_tokens, int8_cache, reproducible),
+                tensor_parallel=tensor_parallel,
+                adapters=adapters,
+                engine=engine,
             ) as endpoint:
                 _announce(endpoint, as_json)
                 threading.Event().wait()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
+
+
+def _adapters(said: list[str], model_name: str) -> dict[str, Path]:
+    """Folders by name, from ``NAME=DIR``; each is read once, so that a bad one is said now.
+
+    Raises:
+        ConfigError: no such form, a name twice, or no adapter there.
+    """
+    from clusters.config import ConfigError
+    from serving.lora.files import AdapterError, read_adapter
+
+    adapters: dict[str, Path] = {}
+    for each in said:
+        name, _, folder = each.partition("=")
+        if not name or not folder:
+            raise ConfigError(f"--lora {each!r}: give NAME=DIR")
+        if name == model_name or name in adapters:
+            raise ConfigError(f"--lora {each!r}: the name {name!r} is taken; choose another")
+        adapters[name] = Path(folder).resolve()
+        try:
+            read_adapter(adapters[name])
+        except AdapterError as error:
+            raise ConfigError(f"--lora {each!r}: {error}") from error
+    return adapters
+
+
+def _check_engine(name: str) -> None:
+    from clusters.config import ConfigError
+    from serving.engines.choose import EngineUnavailable, check_engine
+
+    try:
+        check_engine(name)
+    except EngineUnavailable as error:
+        raise ConfigError(f"--engine: {error}") from error
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -32,7 +32,11 @@ def refuse_unsupported(config: Any, where: object) -> None:
         (window and not layers, "sliding-window attention"),
         (getattr(config, "kv_lora_rank", None), "latent attention (kv_lora_rank)"),
         (getattr(config, "attn_logit_softcapping", None), "capped attention scores"),
-        (rope in ("dynamic", "longrope"), f"rope_type {rope!r}"),
+        (
+            rope in ("dynamic", "longrope"),
+            f"rope_type {rope!r} (its angles follow the longest sequence of a forward, so keys in "
+            "the cache would no longer fit; linear, yarn and llama3 are fixed)",
+        ),
         (not hasattr(config, "num_attention_heads"), "a model without attention"),
     ):
         if found:

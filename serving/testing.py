@@ -16,6 +16,7 @@ from contracts.engine import (
     PromptTooLong,
     Scored,
     TokenChunk,
+    UnknownAdapter,
 )
 from contracts.manifest import canonical_json, hash_bytes
 from serving.engine.errors import Interrupted
@@ -130,6 +131,8 @@ class ScriptedEngine:
         wanted = len(request.prompt_ids) + request.sampling.max_tokens
         if wanted > self._max_context:
             raise PromptTooLong(f"{wanted} tokens wanted; the context is {self._max_context}")
+        if request.adapter is not None:
+            raise UnknownAdapter(f"no adapter {request.adapter!r}: this engine has none")
         self._check_ids(request.prompt_ids)
 
     def _check_ids(self, ids: Sequence[int]) -> None:

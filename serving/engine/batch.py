@@ -102,7 +102,7 @@ class BatchBuilder:
         residents: Residents | None = None,
     ) -> None:
         self._block_size = block_size
-        self._dtype = dtype
+        self.dtype = dtype
         self._device = device
         self._residents = residents
 
@@ -205,7 +205,7 @@ class BatchBuilder:
         for row, chunk in enumerate(rows):
             lengths[row] = chunk.start + 1
             places[row, : lengths[row]] = self.places(chunk.sequence.table.blocks, chunk.start + 1)
-        mask = torch.zeros(count, 1, 1, span, dtype=self._dtype)
+        mask = torch.zeros(count, 1, 1, span, dtype=self.dtype)
         hidden = torch.from_numpy(np.arange(span) >= lengths[:, None])
         mask.masked_fill_(hidden[:, None, None], -torch.inf)
         resident = self._resident(rows, places, lengths) if rows else None

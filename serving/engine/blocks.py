@@ -32,10 +32,12 @@ class BlockTable:
     blocks: list[int] = field(default_factory=list)
     contents: list[int] = field(default_factory=list)
     """Content of the first blocks, as far as it has been published or found."""
+    root: int = _ROOT
+    """Content in front of the first block; see ``BlockManager.new_root``."""
 
     def split(self, count: int) -> "BlockTable":
         """Keep the first ``count`` blocks; the others are returned."""
-        rest = BlockTable(self.blocks[count:], self.contents[count:])
+        rest = BlockTable(self.blocks[count:], self.contents[count:], self.root)
         del self.blocks[count:], self.contents[count:]
         return rest
 
@@ -78,18 +80,26 @@ class BlockManager:
         """Blocks that ``tokens`` tokens fill or begin."""
         return -(-tokens // self.block_size)
 
-    def find(self, tokens: Sequence[int], limit: int) -> BlockTable:
+    def new_root(self) -> int:
+        """A content that nothing begins from yet: what is computed otherwise, with an adapter,
+        is never found by those who begin from another.
+        """
+        self._next_content += 1
+        return self._next_content - 1
+
+    def find(self, tokens: Sequence[int], limit: int, root: int = _ROOT) -> BlockTable:
         """Take the known blocks that hold the beginning of ``tokens``.
 
         Args:
             tokens: a sequence from its first token on.
             limit: tokens that may be found at most; rounded down to whole blocks.
+            root: what they begin from.
 
         Returns:
             A table of the blocks found, which now have one user more.
         """
-        table = BlockTable()
-        content = _ROOT
+        table = BlockTable(root=root)
+        content = root
         for start in range(0, limit - self.block_size + 1, self.block_size):
             key = (content, tuple(tokens[start : start + self.block_size]))
             if key not in self._found:
@@ -118,7 +128,7 @@ class BlockManager:
         """Make the full blocks of the first ``computed`` tokens findable."""
         size = self.block_size
         for index in range(len(table.contents), computed // size):
-            before = table.contents[-1] if table.contents else _ROOT
+            before = table.contents[-1] if table.contents else table.root
             key = (before, tuple(tokens[index * size : (index + 1) * size]))
             known = self._found.get(key)
             if known is None:

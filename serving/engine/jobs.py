@@ -17,12 +17,19 @@ class Job:
     request: EngineRequest
     stream: Stream
     matcher: Matcher | None = None
+    root: int = 0
+    """What its cache blocks begin from: its adapter's own."""
     sequence: Sequence = field(init=False)
 
     def __post_init__(self) -> None:
         prompt = list(self.request.prompt_ids)
         self.sequence = Sequence(
-            self.request.id, prompt, len(prompt), priority=self.request.priority
+            self.request.id,
+            prompt,
+            len(prompt),
+            priority=self.request.priority,
+            adapter=self.request.adapter,
+            root=self.root,
         )
 
     def draw(self) -> Draw:

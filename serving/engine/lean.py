@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from serving.engine.attention import attend
+from serving.lora.site import Adapted
 from serving.quant.linear import Int4Linear, join_int4
 
 
@@ -86,7 +87,8 @@ class _Norm:
 def _join(layers: list[Any]) -> Any:
     """One layer that gives the outputs of several side by side."""
     if all(isinstance(layer, Int4Linear) for layer in layers):
-        return join_int4(layers)
+        packed = join_int4(layers)
+        return Adapted(packed, layers) if isinstance(packed, nn.Module) else packed
     if not all(type(layer) is nn.Linear for layer in layers):
         return lambda x: torch.cat([layer(x) for layer in layers], dim=-1)
     first = layers[0]
@@ -99,4 +101,4 @@ def _join(layers: list[Any]) -> Any:
         setattr(joined, name, nn.Parameter(whole, requires_grad=False))
         for part, piece in zip(parts, whole.split([len(p) for p in parts]), strict=True):
             part.data = piece
-    return joined
+    return Adapted(joined, layers)

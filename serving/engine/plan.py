@@ -24,6 +24,10 @@ class Sequence:
     cacheable: bool = True
     """Whether its blocks may be found by others: False once the weights have changed."""
     preemptions: int = 0
+    adapter: str | None = None
+    """LoRA adapter that it runs with."""
+    root: int = 0
+    """What its blocks begin from: only sequences with the same adapter share any."""
 
     @property
     def key(self) -> tuple[int, int]:

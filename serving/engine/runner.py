@@ -22,6 +22,9 @@ from serving.engine.plan import Chunk
 from serving.engine.resident import Residents
 from serving.engine.sampling import likeliest
 from serving.engine.scoring import Pack
+from serving.lora.files import Adapter
+from serving.lora.install import check_adapter, install, remove
+from serving.lora.route import Routes, all_rows, routed, routes_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class RunnerConfig:
     """Decode rows of every step; 0 runs as many as there are."""
     int8_cache: bool = False
     """Keep keys and values in 8 bits."""
+    ranks: int = 1
+    """Processes that the model's heads are cut over; the cache holds this one's."""
 
 
 class ModelRunner:
@@ -81,7 +86,7 @@ class ModelRunner:
         """
         logits: dict[Chunk, torch.Tensor] = {}
         for part in self._parts(decode, prefill):
-            hidden = self._forward(part)
+            hidden = self._forward(part, routes_of(part, self.config.width > 0))
             rows = [
                 (chunk, row)
                 for chunk, row in zip(part.order, part.last_rows, strict=True)
@@ -98,7 +103,12 @@ class ModelRunner:
 
     @torch.inference_mode()
     def score(
-        self, chunk: Chunk | None, pack: Pack | None, blocks: Sequence[int], last: torch.Tensor
+        self,
+        chunk: Chunk | None,
+        pack: Pack | None,
+        blocks: Sequence[int],
+        last: torch.Tensor,
+        adapter: str | None = None,
     ) -> tuple[torch.Tensor, list[Scored]]:
         """Compute a piece of a context and continuations of it, in one forward.
 
@@ -107,6 +117,7 @@ class ModelRunner:
             pack: continuations, once ``chunk`` ends the context; None before.
             blocks: cache blocks of the context.
             last: last hidden state of the context, where ``chunk`` is None; (0 or 1, hidden).
+            adapter: LoRA adapter of them all.
 
         Returns:
             The last hidden state, shape (1, hidden), and the pack's results in order.
@@ -115,7 +126,7 @@ class ModelRunner:
         if chunk is not None or (pack is not None and pack.ids()):
             chunks = [] if chunk is None else [chunk]
             batch = self._builder.build([], chunks, pack=pack, context=blocks)
-            computed = self._forward(batch)
+            computed = self._forward(batch, all_rows(adapter))
             rows = 0 if chunk is None else chunk.count
             if rows:
                 last = computed[rows - 1 : rows]
@@ -145,6 +156,16 @@ class ModelRunner:
             EngineError: a name is missing or unknown, or a shape differs.
         """
         own = self._model.state_dict()
+        for name, value in self.checked(state).items():
+            own[name].copy_(value)
+
+    def checked(self, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """New weights as tensors.
+
+        Raises:
+            EngineError: a name is missing or unknown, or a shape differs.
+        """
+        own = self._model.state_dict()
         new = {name: torch.as_tensor(value) for name, value in state.items()}
         tied = getattr(self._model, "all_tied_weights_keys", None) or {}
         missing = own.keys() - new.keys() - set(tied)
@@ -152,13 +173,38 @@ class ModelRunner:
         if missing or unknown:
             raise EngineError(f"weights: missing {sorted(missing)}, unknown {sorted(unknown)}")
         for name, value in new.items():
-            if value.shape != own[name].shape:
+            part = self.part_of(name, value)
+            if part.shape != own[name].shape:
                 raise EngineError(
-                    f"weights: {name} has shape {tuple(value.shape)}, "
+                    f"weights: {name} has shape {tuple(part.shape)}, "
                     f"the model needs {tuple(own[name].shape)}"
                 )
-        for name, value in new.items():
-            own[name].copy_(value)
+        return new
+
+    def part_of(self, name: str, whole: torch.Tensor) -> torch.Tensor:
+        """What of a tensor this runner's model holds: all of it."""
+        return whole
+
+    def load_adapter(self, name: str, adapter: Adapter) -> None:
+        """Put a LoRA adapter beside the weights.
+
+        Raises:
+            AdapterError: it does not fit them.
+        """
+        check_adapter(self._model, adapter)
+        install(self._model, name, adapter, self._builder.dtype)
+
+    def drop_adapter(self, name: str) -> None:
+        """Take a LoRA adapter away."""
+        remove(self._model, name)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still run."""
+        return True
+
+    def close(self) -> None:
+        """End what else belongs to it: nothing."""
 
     def _parts(self, decode: Sequence[Chunk], prefill: Sequence[Chunk]) -> Iterable[Batch]:
         width = self.config.width
@@ -170,10 +216,10 @@ class ModelRunner:
         for chunk in prefill:
             yield self._builder.build([], [chunk])
 
-    def _forward(self, batch: Batch) -> torch.Tensor:
+    def _forward(self, batch: Batch, routes: Routes | None = None) -> torch.Tensor:
         """Last hidden states after the final norm, shape (rows, hidden)."""
         try:
-            with attending(batch, self.cache):
+            with attending(batch, self.cache), routed(routes):
                 return self._decoder(batch.ids, batch.positions)[0]
         except BaseException:
             if self._residents is not None:
@@ -202,6 +248,6 @@ def cache_shape(config: Any, run: RunnerConfig) -> CacheShape:
         num_layers=config.num_hidden_layers,
         num_blocks=run.num_blocks,
         block_size=run.block_size,
-        num_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        num_kv_heads=(getattr(config, "num_key_value_heads", None) or heads) // run.ranks,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
     )

@@ -86,7 +86,7 @@ class Scheduler:
             self.publish(sequence.table, sequence.tokens, known)
         return sequence.computed == len(sequence.tokens)
 
-    def known(self, tokens: list[int], end: int) -> tuple[BlockTable, int]:
+    def known(self, tokens: list[int], end: int, root: int = 0) -> tuple[BlockTable, int]:
         """Take the blocks known of ``tokens[:end]``, of which the last is always computed.
 
         Returns:
@@ -94,7 +94,7 @@ class Scheduler:
         """
         size = self.blocks.block_size
         grain = self.limits.chunk if self.limits.fixed_chunks else size
-        table = self.blocks.find(tokens, (end - 1) // grain * grain)
+        table = self.blocks.find(tokens, (end - 1) // grain * grain, root)
         extra = len(table.blocks) % (grain // size)
         if extra:
             self.blocks.release(table.split(len(table.blocks) - extra))
@@ -173,7 +173,7 @@ class Scheduler:
     def _start(self, sequence: Sequence) -> bool:
         """Give a waiting sequence the blocks of its prompt, known ones where there are any."""
         end = sequence.prompt_length if self.limits.fixed_chunks else len(sequence.tokens)
-        table, found = self.known(sequence.tokens, end)
+        table, found = self.known(sequence.tokens, end, sequence.root)
         # Every runner may need a block before any ends.
         spare = len(self.running)
         missing = self.blocks.blocks_for(end + 1) - len(table.blocks)

@@ -22,12 +22,14 @@ class ScoreTask:
         scheduler: Scheduler,
         context: Sequence[int],
         continuations: Sequence[Sequence[int]],
+        adapter: str | None = None,
+        root: int = 0,
     ) -> None:
         self.results: list[Scored] = []
         self._runner = runner
         self._scheduler = scheduler
         # It stands in the scheduler's line for its blocks, and is never planned.
-        self._context = Scheduled("score", list(context), len(context))
+        self._context = Scheduled("score", list(context), len(context), adapter=adapter, root=root)
         self._packs: Iterator[Pack] = packs(len(context), continuations)
         self._last: torch.Tensor | None = None
         self._weights = scheduler.weights
@@ -57,7 +59,9 @@ class ScoreTask:
             self.close()
             return True
         blocks = self._context.table.blocks
-        self._last, rows = self._runner.score(chunk, pack, blocks, self._last)
+        self._last, rows = self._runner.score(
+            chunk, pack, blocks, self._last, self._context.adapter
+        )
         self.results += rows
         if chunk is not None:
             self._context.computed = chunk.start + chunk.count
@@ -81,7 +85,9 @@ class ScoreTask:
         if not self._scheduler.is_next(context):
             return False
         self._weights = self._scheduler.weights
-        context.table, context.computed = self._scheduler.known(context.tokens, len(context.tokens))
+        context.table, context.computed = self._scheduler.known(
+            context.tokens, len(context.tokens), context.root
+        )
         try:
             self._scheduler.blocks.grow(context.table, len(context.tokens))
         except OutOfBlocks:

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from contracts.engine import EngineRequest, FinishReason, TokenChunk
+from contracts.engine import (
+    AdapterInUse,
+    EngineError,
+    EngineRequest,
+    FinishReason,
+    TokenChunk,
+)
 from serving.engine.blocks import BlockManager, OutOfBlocks
 from serving.engine.gauges import Decoding
 from serving.engine.guide import Matcher
@@ -15,6 +21,8 @@ from serving.engine.runner import ModelRunner
 from serving.engine.sampling import Draw, choose
 from serving.engine.scheduler import Scheduler
 from serving.engine.stream import Stream, deliver
+from serving.lora.files import Adapter
+from serving.lora.loaded import LoadedAdapter, unknown_adapter
 
 Logits = dict[Chunk, torch.Tensor]
 
@@ -33,6 +41,8 @@ class Stepper:
         self.prefilled = 0
         """Prompt tokens prefilled so far."""
         self.decoding = Decoding()
+        self.adapters: dict[str, LoadedAdapter] = {}
+        """By name."""
         self._jobs: dict[str, Job] = {}
 
     def add(self, request: EngineRequest, stream: Stream, matcher: Matcher | None = None) -> None:
@@ -40,7 +50,11 @@ class Stepper:
         if request.id in self._jobs:
             self._refuse(request, stream, f"a request with id {request.id!r} is running already")
             return
-        job = Job(request, stream, matcher)
+        loaded = self.adapters.get(request.adapter) if request.adapter is not None else None
+        if request.adapter is not None and loaded is None:
+            self._refuse(request, stream, f"adapter {request.adapter!r} has been dropped")
+            return
+        job = Job(request, stream, matcher, loaded.root if loaded else 0)
         try:
             self.scheduler.add(job.sequence)
         except OutOfBlocks as error:
@@ -73,6 +87,34 @@ class Stepper:
             places = sum(chunk.start + 1 for chunk in plan.decode)
             seconds = time.perf_counter() - started
             self.decoding = self.decoding.after(len(plan.decode), places, seconds)
+
+    def load_adapter(self, name: str, adapter: Adapter) -> None:
+        """Offer an adapter to the requests that follow.
+
+        Raises:
+            EngineError: the name is taken, or the adapter does not fit the model.
+        """
+        if name in self.adapters:
+            raise EngineError(f"adapter {name!r} is loaded already; drop it first")
+        self.runner.load_adapter(name, adapter)
+        self.adapters[name] = LoadedAdapter(adapter.digest, self.blocks.new_root())
+
+    def drop_adapter(self, name: str) -> None:
+        """Forget an adapter.
+
+        Raises:
+            UnknownAdapter: there is none of that name.
+            AdapterInUse: requests run or wait with it.
+        """
+        if name not in self.adapters:
+            raise unknown_adapter(name, self.adapters)
+        users = sum(job.request.adapter == name for job in self._jobs.values())
+        if users:
+            raise AdapterInUse(
+                f"adapter {name!r} is used by {users} requests; abort them or wait for their end"
+            )
+        del self.adapters[name]
+        self.runner.drop_adapter(name)
 
     def weights_changed(self, policy_version: int) -> None:
         """The model has new weights: nothing computed so far is shared any more."""

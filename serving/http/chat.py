@@ -45,9 +45,7 @@ async def _whole(
     service: Service, body: ChatRequest, planned: list[EngineRequest]
 ) -> dict[str, Any]:
     choices = await service.whole(planned, body.stop_strings)
-    answer = envelope(
-        "chatcmpl", "chat.completion", service.model_name, service.engine.model_digest
-    )
+    answer = envelope("chatcmpl", "chat.completion", body.model, service.fingerprint(body.model))
     answer["choices"] = [_choice(service, body, i, c) for i, c in enumerate(choices)]
     answer["usage"] = usage(choices)
     if body.return_token_ids:
@@ -106,7 +104,7 @@ async def _stream(
     choices = [Choice(request) for request in planned]
     deltas = [_Deltas() for _ in planned]
     head = envelope(
-        "chatcmpl", "chat.completion.chunk", service.model_name, service.engine.model_digest
+        "chatcmpl", "chat.completion.chunk", body.model, service.fingerprint(body.model)
     )
     pieces: Any = service.run(planned, body.stop_strings)
     with service.admit(len(planned)):

@@ -35,7 +35,7 @@ async def _whole(
     service: Service, body: CompletionRequest, planned: list[EngineRequest]
 ) -> dict[str, Any]:
     choices = await service.whole(planned, body.stop_strings)
-    answer = envelope("cmpl", "text_completion", service.model_name, service.engine.model_digest)
+    answer = envelope("cmpl", "text_completion", body.model, service.fingerprint(body.model))
     answer["choices"] = [_choice(service, body, i, c) for i, c in enumerate(choices)]
     answer["usage"] = usage(choices)
     return answer
@@ -64,7 +64,7 @@ async def _stream(
 ) -> AsyncIterator[dict[str, Any]]:
     choices = [Choice(request) for request in planned]
     offsets = [0] * len(choices)
-    head = envelope("cmpl", "text_completion", service.model_name, service.engine.model_digest)
+    head = envelope("cmpl", "text_completion", body.model, service.fingerprint(body.model))
     pieces: Any = service.run(planned, body.stop_strings)
     with service.admit(len(planned)):
         async with aclosing(pieces):

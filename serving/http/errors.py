@@ -8,8 +8,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from contracts.engine import EngineError, InvalidSampling, InvalidToken, PromptTooLong
+from contracts.engine import (
+    AdapterInUse,
+    EngineError,
+    InvalidSampling,
+    InvalidToken,
+    PromptTooLong,
+    UnknownAdapter,
+)
 from serving.engine.errors import Interrupted
+from serving.lora.files import AdapterError
 
 
 class ApiError(Exception):
@@ -39,6 +47,12 @@ def from_engine(error: EngineError) -> ApiError:
         return ApiError(400, str(error), param="messages", code="context_length_exceeded")
     if isinstance(error, InvalidToken):
         return ApiError(400, str(error), param="prompt", code="invalid_token")
+    if isinstance(error, UnknownAdapter):
+        return ApiError(404, str(error), param="model", code="model_not_found")
+    if isinstance(error, AdapterInUse):
+        return ApiError(409, str(error), code="adapter_in_use")
+    if isinstance(error, AdapterError):
+        return ApiError(400, str(error), param="lora_path", code="invalid_adapter")
     if isinstance(error, InvalidSampling):
         return ApiError(400, str(error), code="invalid_parameter")
     if isinstance(error, Interrupted):

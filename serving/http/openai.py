@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 
-from contracts.engine import Capability
+from contracts.engine import AdapterEngine, Capability, Scored
 from contracts.manifest import hash_bytes
-from serving.http import chat, completions, errors
+from serving.http import adapters, chat, completions, errors
 from serving.http.errors import ApiError
 from serving.http.schema import ScoreRequest
 from serving.http.service import Service, unless_disconnected
@@ -34,15 +34,9 @@ def build_app(service: Service) -> FastAPI:
 
     @app.get("/v1/models", dependencies=[Depends(authorised)])
     async def models() -> dict[str, Any]:
-        entry = {
-            "id": service.model_name,
-            "object": "model",
-            "created": 0,
-            "owned_by": "inkstone",
-            "root": service.engine.model_digest,
-            "max_model_len": service.engine.stats().max_context,
-        }
-        return {"object": "list", "data": [entry]}
+        base, *others = [_entry(service, n) for n in (service.model_name, *service.adapters())]
+        data = [base, *({**entry, "parent": service.model_name} for entry in others)]
+        return {"object": "list", "data": data}
 
     @app.post("/score", dependencies=[Depends(authorised)], response_model=None)
     async def score(body: ScoreRequest, request: Request) -> Any:
@@ -54,7 +48,28 @@ def build_app(service: Service) -> FastAPI:
     guarded = [Depends(authorised)]
     app.include_router(chat.router(service), dependencies=guarded)
     app.include_router(completions.router(service), dependencies=guarded)
+    app.include_router(adapters.router(service), dependencies=guarded)
     return app
+
+
+def _entry(service: Service, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "inkstone",
+        "root": service.fingerprint(name),
+        "max_model_len": service.engine.stats().max_context,
+    }
+
+
+async def _rows(
+    service: Service, model: str, context: list[int], options: list[list[int]]
+) -> list[Scored]:
+    adapter = service.adapter_of(model)
+    if adapter is not None and isinstance(service.engine, AdapterEngine):
+        return await service.engine.score(context, options, adapter)
+    return await service.engine.score(context, options)
 
 
 async def _score(service: Service, body: ScoreRequest) -> dict[str, Any]:
@@ -62,7 +77,7 @@ async def _score(service: Service, body: ScoreRequest) -> dict[str, Any]:
     context = encode(body.context) if isinstance(body.context, str) else body.context
     options = [encode(c) if isinstance(c, str) else c for c in body.continuations]
     with service.admit(1):
-        rows = await service.engine.score(context, options)
+        rows = await _rows(service, body.model, context, options)
     results = [
         {
             "token_ids": list(ids),
@@ -73,8 +88,8 @@ async def _score(service: Service, body: ScoreRequest) -> dict[str, Any]:
         for ids, row in zip(options, rows, strict=True)
     ]
     return {
-        "model": service.model_name,
-        "system_fingerprint": service.engine.model_digest,
+        "model": body.model,
+        "system_fingerprint": service.fingerprint(body.model),
         "context_token_ids": list(context),
         "results": results,
     }

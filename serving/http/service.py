@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import Request
 
-from contracts.engine import Capability, Engine, EngineRequest, SamplingParams
+from contracts.engine import AdapterEngine, Capability, Engine, EngineRequest, SamplingParams
 from serving.engine.text import TextPiece, generate_text
 from serving.http.errors import ApiError
 from serving.http.reply import Choice
@@ -35,13 +35,36 @@ class Service:
 
     def check_model(self, name: str) -> None:
         """Refuse a model that is not here (404)."""
-        if name != self.model_name:
+        self.adapter_of(name)
+
+    def adapter_of(self, name: str) -> str | None:
+        """The adapter that a model's name stands for; None is the base model.
+
+        Raises:
+            ApiError: 404, it is neither.
+        """
+        if name == self.model_name:
+            return None
+        adapters = self.adapters()
+        if name not in adapters:
+            served = ", ".join(repr(n) for n in (self.model_name, *adapters))
             raise ApiError(
                 404,
-                f"no model {name!r} here; this endpoint serves {self.model_name!r}",
+                f"no model {name!r} here; this endpoint serves {served}",
                 param="model",
                 code="model_not_found",
             )
+        return name
+
+    def adapters(self) -> dict[str, str]:
+        """Digest of each LoRA adapter, by the name clients ask for."""
+        return self.engine.adapters() if isinstance(self.engine, AdapterEngine) else {}
+
+    def fingerprint(self, name: str) -> str:
+        """Which weights answer under a model's name."""
+        digest = self.adapters().get(name)
+        base = self.engine.model_digest
+        return base if digest is None else f"{base}+{digest}"
 
     @contextmanager
     def admit(self, sequences: int) -> Iterator[None]:
@@ -67,13 +90,14 @@ class Service:
         self._check_capabilities(body)
         seed = secrets.randbits(48) if body.seed is None else body.seed
         room = self.engine.stats().max_context
+        adapter = self.adapter_of(body.model)
         planned = []
         for prompt in prompts:
             for choice in range(body.n):
                 limit = max_tokens or max(1, room - len(prompt))
                 sampling = self._sampling(body, limit, seed + choice)
                 name = secrets.token_hex(12)
-                planned.append(EngineRequest(name, tuple(prompt), sampling, body.priority))
+                planned.append(EngineRequest(name, tuple(prompt), sampling, body.priority, adapter))
         return planned
 
     def _sampling(self, body: _Generate, max_tokens: int, seed: int) -> SamplingParams:

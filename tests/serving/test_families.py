@@ -32,10 +32,21 @@ YARN = {
     "original_max_position_embeddings": 64,
     "rope_theta": 10000.0,
 }
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+    "rope_theta": 500000.0,
+}
+BASE = {"rope_type": "default", "rope_theta": 5000000.0}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
     "llama-linear": ("llama", {"rope_parameters": LINEAR}),
     "llama-yarn": ("llama", {"rope_parameters": YARN}),
+    "llama-3-rope": ("llama", {"rope_parameters": LLAMA3}),
+    "llama-base": ("llama", {"rope_parameters": BASE}),
     "llama-bias": ("llama", {"attention_bias": True, "mlp_bias": True}),
     "mistral": ("mistral", {"sliding_window": None}),
     "qwen2": ("qwen2", {}),
@@ -126,7 +137,10 @@ REFUSED = {
     "deepseek_v3": ({"q_lora_rank": 8, "kv_lora_rank": 8}, "latent attention"),
     "mamba": ({"num_hidden_layers": 1}, "not supported"),
     "qwen3_next": ({"layer_types": ["linear_attention", "full_attention"]}, "linear_attention"),
-    "llama": ({"rope_parameters": {**LINEAR, "rope_type": "dynamic"}}, "rope_type 'dynamic'"),
+    "llama": (
+        {"rope_parameters": {**LINEAR, "rope_type": "dynamic"}},
+        "rope_type 'dynamic'.*longest",
+    ),
     "bloom": ({}, "not supported|cannot be replaced"),
 }
 

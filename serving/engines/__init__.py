@@ -1,0 +1,1 @@
+"""Engines of others behind our protocol: the reference, and optional ones."""

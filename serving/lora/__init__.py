@@ -1,0 +1,1 @@
+"""LoRA: several adapters over one base model, in one batch."""

@@ -1,0 +1,1 @@
+"""Tensor parallel: one model cut over several processes."""

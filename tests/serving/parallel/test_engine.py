@@ -1,0 +1,153 @@
+"""An engine over two processes against one over one."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from contracts.engine import EngineError, EngineRequest, FinishReason, SamplingParams
+from serving.directory import ModelError
+from serving.load import load_engine, load_model
+from tests.serving.test_engine import collect, greedy, random_request
+
+HOW: dict[str, Any] = dict(slots=4, threads=1, cache_tokens=320)
+
+
+@pytest.fixture(scope="module")
+def two(model_dir: Path) -> Iterator[Any]:
+    engine = load_engine(model_dir, tensor_parallel=2, **HOW)
+    yield engine
+    engine.close()
+
+
+def answers(engine: Any, wanted: list[EngineRequest], options: list[list[int]]) -> Any:
+    async def run() -> Any:
+        scored = asyncio.create_task(engine.score(wanted[0].prompt_ids, options))
+        return await asyncio.gather(*(collect(engine, r) for r in wanted)), await scored
+
+    return asyncio.run(asyncio.wait_for(run(), 120))
+
+
+def test_tokens_equal_one_process(model_dir: Path, two: Any) -> None:
+    """Greedy and drawn, with preemption, shared beginnings and scores in between."""
+    rng = random.Random()
+    vocab = load_model(model_dir).config.vocab_size
+    wanted = [random_request(rng, vocab, 256, f"r{i}") for i in range(8)]
+    options = [[rng.randrange(vocab) for _ in range(rng.randint(1, 9))] for _ in range(5)]
+    one = load_engine(model_dir, **HOW)
+    try:
+        expected, scores = answers(one, wanted, options)
+    finally:
+        one.close()
+    found, cut_scores = answers(two, wanted, options)
+    again, _ = answers(two, wanted, options)
+    assert again == found  # company and order of arrival change no bit here either
+    for (tokens, logprobs, reason), (cut, cut_logprobs, cut_reason) in zip(
+        expected, found, strict=True
+    ):
+        assert cut == tokens
+        assert cut_reason == reason
+        assert cut_logprobs == pytest.approx(logprobs, abs=1e-4)
+    for row, cut_row in zip(scores, cut_scores, strict=True):
+        assert cut_row.logprobs == pytest.approx(row.logprobs, abs=1e-4)
+    assert two.stats().blocks_used == 0
+
+
+def test_new_weights_reach_all_ranks(model_dir: Path) -> None:
+    engine = load_engine(model_dir, slots=2, threads=1, tensor_parallel=2)
+    model: Any = load_model(model_dir)
+    state = {k: torch.randn_like(v) * 0.1 for k, v in model.state_dict().items()}
+    prompt = [random.randrange(300) for _ in range(20)]
+    request = EngineRequest("w", tuple(prompt), SamplingParams(max_tokens=8))
+
+    async def run() -> list[Any]:
+        before = await collect(engine, request)
+        bad = {**state, "model.layers.0.self_attn.o_proj.weight": torch.ones(64, 63)}
+        with pytest.raises(EngineError, match="shape"):
+            await engine.update_weights(bad, 1)
+        assert await collect(engine, request) == before
+        await engine.update_weights(state, 3)
+        return [chunk async for chunk in engine.submit(request)]
+
+    try:
+        chunks = asyncio.run(asyncio.wait_for(run(), 120))
+    finally:
+        engine.close()
+    model.load_state_dict(state)
+    model.tie_weights()
+    assert [c.token_ids[0] for c in chunks] == greedy(model, prompt, 8)[0, 20:].tolist()
+    assert {c.policy_version for c in chunks} == {3}
+
+
+def test_a_dead_rank_is_said_by_name(model_dir: Path) -> None:
+    engine: Any = load_engine(model_dir, slots=2, threads=1, tensor_parallel=2)
+    (process,) = engine.runner._workers.processes
+
+    async def run() -> list[Any]:
+        last = []
+        request = EngineRequest("long", (1, 2), SamplingParams(max_tokens=250))
+        async for chunk in engine.submit(request):
+            if not last:
+                os.kill(process.pid, signal.SIGKILL)
+            last = [chunk]
+        later = EngineRequest("later", (1,), SamplingParams(max_tokens=2))
+        return last + [c async for c in engine.submit(later)]
+
+    try:
+        ends = asyncio.run(asyncio.wait_for(run(), 60))
+        assert [c.finish_reason for c in ends] == [FinishReason.ERROR] * 2
+        for chunk in ends:
+            assert f"tensor-parallel rank 1 (process {process.pid}) died" in chunk.error
+            assert "SIGKILL" in chunk.error
+        assert not engine.alive
+    finally:
+        engine.close()
+
+
+ORPHANED = """
+import os, signal, sys
+from serving.load import load_engine
+engine = load_engine(sys.argv[1], slots=2, threads=1, tensor_parallel=2)
+print(engine.runner._workers.processes[0].pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and not merely unburied."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_ranks_end_with_their_parent_and_with_their_engine(model_dir: Path) -> None:
+    command = [sys.executable, "-c", ORPHANED, str(model_dir)]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    pid = int(done.stdout)
+    deadline = time.monotonic() + 20
+    while runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(pid)
+    engine: Any = load_engine(model_dir, slots=1, threads=1, tensor_parallel=2)
+    (process,) = engine.runner._workers.processes
+    engine.close()
+    assert process.returncode == 0
+
+
+def test_a_model_that_cannot_be_cut_starts_nothing(model_dir: Path) -> None:
+    before = psutil.Process().children()
+    with pytest.raises(ModelError, match="num_key_value_heads 2 cannot be cut"):
+        load_engine(model_dir, tensor_parallel=4)
+    assert psutil.Process().children() == before
