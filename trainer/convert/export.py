@@ -78,6 +78,11 @@ def _export(artifact: Path, out: Path, step: int | None, shard_bytes: int) -> di
         return _copy_finished(Artifact.open(artifact, _KIND), out, step)
     state = artifact / "work" / "state"
     record = _record(state, step)
+    if not (state / MODEL_NAME / "config.json").is_file():
+        raise ConfigError(
+            f"{state / MODEL_NAME}: no config.json; training writes it when it starts: start it "
+            "again with the same command"
+        )
     shutil.copytree(state / MODEL_NAME, out)
     reader = ShardReader([state / record.directory / name for name in record.shards])
     write_folder(out, _plan(out, reader), shard_bytes)

@@ -7,8 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from clusters.artifact import Artifact
+from clusters.artifact import Artifact, artifact_directory
 from clusters.config import ConfigError
+from clusters.runs import StageRecord, new_record
+from clusters.runs import save as save_run
 from tests.trainer.inputs import Inputs
 from tests.trainer.ranks import SHAPE, VOCABULARY, NoTokenizer, Run, run_here, run_ranks
 from trainer.cli import app
@@ -101,6 +103,34 @@ def test_a_finished_run_gives_its_model(base: Artifact, tmp_path: Path):
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
     with pytest.raises(ConfigError, match="its checkpoints are gone; it has step 8"):
         export(base.directory, tmp_path / "other", step=4)
+
+
+def test_an_unfinished_run_is_found_by_its_record(
+    tmp_path: Path, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As the runner leaves it while a stage trains: a fingerprint, and no artifact yet."""
+    recipe = Path("recipes/demo.yaml").absolute()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INKSTONE_DATA", str(tmp_path))
+    record = new_record("demo", recipe, None)
+    fingerprint = "ab" * 32
+    record.stages = {
+        "tokens": StageRecord(stage="corpus.tokens", kind="tokens", status="done"),
+        "pretrain": StageRecord(
+            stage="trainer.pretrain", kind="checkpoint", status="running", fingerprint=fingerprint
+        ),
+        "sft": StageRecord(stage="trainer.sft", kind="checkpoint", status="waiting"),
+    }
+    save_run(tmp_path / "runs" / "demo", record)
+    folder = artifact_directory(tmp_path / "store", "checkpoint", fingerprint)
+    state = unfinished(folder, tokenizer_dir)
+    run_here(Run(str(state), {"workers": 1}, 1, steps=2))
+    for number, path in enumerate(("runs/demo", "runs/demo/pretrain")):
+        assert export(Path(path), tmp_path / f"out-{number}")["step"] == 2
+    with pytest.raises(ConfigError, match="runs/demo/sft: has not started"):
+        export(Path("runs/demo/sft"), tmp_path / "sft")
+    with pytest.raises(ConfigError, match="no training; it has pretrain, sft"):
+        export(Path("runs/demo/tokens"), tmp_path / "tokens")
 
 
 @pytest.mark.parametrize("where", ["nothing", "no checkpoint", "target"])
