@@ -80,6 +80,21 @@ def test_an_overflow_leaves_the_weights_and_halves_the_scale():
     assert all(torch.equal(a, b) for a, b in zip(before, stepper._master, strict=True))
 
 
+@pytest.mark.slow
+def test_offload_in_bf16_stays_near_fp32_and_may_be_switched_on_the_way(tmp_path: Path):
+    seed = random.randrange(1000)
+    wanted = run_here(Run(str(tmp_path / "a"), {"workers": 1}, seed))
+    layouts = [{"zero_stage": 1, "offload": True}, {"zero_stage": 3, "offload": True}, {}]
+    runs = [
+        Run(str(tmp_path / "b"), {"workers": 2, **layout}, seed, stop_after=stop, precision="bf16")
+        for layout, stop in zip(layouts, (1, 3, None), strict=True)
+    ]
+    found = run_ranks(2, *runs)
+    assert [len(part.losses) for part in found] == [2, 4, 6]
+    assert found[-1].data == wanted.data
+    assert found[-1].losses == pytest.approx(wanted.losses, abs=2e-2)
+
+
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_gradient_that_is_never_finite_ends_the_run(tmp_path: Path, ranks: int):
     """The scale is lowered to 1; what overflows there will not take a step any more."""
