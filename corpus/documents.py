@@ -15,13 +15,17 @@ BATCH_BYTES = 1 << 20
 """Text of one batch of ``text_batches``; a longer document is a batch of its own."""
 
 
-def record_batches(file: "pq.ParquetFile", columns: Sequence[str]) -> Iterator["pa.RecordBatch"]:
-    """A file's rows in order; no batch is empty or longer than ``BATCH_ROWS``.
+def record_batches(
+    file: "pq.ParquetFile", columns: Sequence[str], row_groups: range | None = None
+) -> Iterator["pa.RecordBatch"]:
+    """A file's rows in order, all or those of ``row_groups``.
 
-    No batch reaches over a row group, which the writer bounds by its text: ``iter_batches``
-    over the whole file joins row groups, and 256 long documents are then one batch.
+    No batch is empty, longer than ``BATCH_ROWS``, or reaches over a row group, which the writer
+    bounds by its text: ``iter_batches`` over the whole file joins row groups, and 256 long
+    documents are then one batch.
     """
-    for group in range(file.num_row_groups):
+    groups = range(file.num_row_groups) if row_groups is None else row_groups
+    for group in groups:
         for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns)):
             if batch.num_rows:
                 yield batch
@@ -49,7 +53,10 @@ def read_rows(
 
 
 def text_batches(
-    part: Path, columns: Sequence[str], max_bytes: int = BATCH_BYTES
+    part: Path,
+    columns: Sequence[str],
+    max_bytes: int = BATCH_BYTES,
+    row_groups: range | None = None,
 ) -> Iterator["pa.RecordBatch"]:
     """A part's rows with ``columns`` and ``text``, cut so that no batch holds much text.
 
@@ -61,7 +68,7 @@ def text_batches(
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(part) as file:
-        for batch in record_batches(file, [*columns, "text"]):
+        for batch in record_batches(file, [*columns, "text"], row_groups):
             ends = np.cumsum(pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False))
             start, before = 0, 0
             while start < len(ends):

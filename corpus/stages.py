@@ -35,7 +35,7 @@ STAGES = [
         name="corpus.tokens",
         config=tokens.TokensConfig,
         output="tokens",
-        version=2,
+        version=3,
         run=tokens.run,
         inputs={
             "corpus": Input(("corpus",)),

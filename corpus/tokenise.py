@@ -4,6 +4,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some neighbouring row groups of a part; all of them where none are named."""
+
+    part: Path
+    row_groups: range | None = None
+
+
+@dataclass(frozen=True)
 class Group:
-    """Some parts of the corpus, which become one shard per split and domain."""
+    """Some pieces of the corpus, which become one shard per split and domain."""
 
     index: int
     shard_of_domain: dict[str, int]
     """Number of the shard that takes a domain's documents of this group."""
-    parts: list[Path]
+    pieces: list[Piece]
 
     @property
     def name(self) -> str:
@@ -40,16 +49,32 @@ class Group:
 
 
 def groups_of(parts: Sequence[Path], num_shards: int, domains: Sequence[str]) -> list[Group]:
-    """Deal the parts out to groups; shards are numbered domain by domain."""
-    num_groups = min(num_shards, len(parts))
+    """Deal the parts out to groups; shards are numbered domain by domain.
+
+    Where there are fewer parts than shards, each part is cut between its row groups.
+    """
+    pieces = [Piece(part) for part in parts]
+    if len(parts) < num_shards:
+        pieces = [piece for part in parts for piece in _cut(part, -(-num_shards // len(parts)))]
+    num_groups = min(num_shards, len(pieces))
     return [
         Group(
             index,
             {domain: row * num_groups + index for row, domain in enumerate(domains)},
-            list(parts[index::num_groups]),
+            pieces[index::num_groups],
         )
         for index in range(num_groups)
     ]
+
+
+def _cut(part: Path, count: int) -> list[Piece]:
+    """At most ``count`` pieces of a part, with row groups as equal in number as can be."""
+    import pyarrow.parquet as pq
+
+    total = pq.read_metadata(part).num_row_groups
+    count = max(1, min(count, total))
+    ends = [total * number // count for number in range(count + 1)]
+    return [Piece(part, range(*pair)) for pair in pairwise(ends)]
 
 
 def write_shards(
@@ -62,9 +87,10 @@ def write_shards(
     """
     writer = _GroupWriter(unit, group, load_backend(tokenizer_folder))
     chosen = None if selection is None else open_selection(selection)
-    for part in group.parts:
-        domains = None if chosen is None else chosen.part(part.name)
-        for batch in text_batches(part, ["uid", "split", "source"]):
+    for piece in group.pieces:
+        domains = None if chosen is None else chosen.part(piece.part.name)
+        columns = ["uid", "split", "source"]
+        for batch in text_batches(piece.part, columns, row_groups=piece.row_groups):
             writer.add(batch, domains)
             failpoint("corpus.tokens.inside_group")
     unit.stats["shards"] = writer.close()

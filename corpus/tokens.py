@@ -36,8 +36,8 @@ class TokensConfig(StageConfig):
     """How a corpus is tokenised and cut into shards."""
 
     shards: int | None = Field(None, ge=1)
-    """Shards per split and domain, and so tasks that may run at once; at most one per part of the
-    corpus. By default one for every 128 MiB of the parts' files, and at least four."""
+    """Shards per split and domain, and so tasks that may run at once; at most one per row group
+    of the corpus. By default one for every 128 MiB of the parts' files, and at least four."""
     workers: int | None = execution(None, ge=1)
     """Tasks at a time; by default one per CPU of the cluster."""
 

@@ -14,6 +14,7 @@ from clusters.config import StageConfig
 from clusters.execute import run_stage
 from clusters.stage import Stage, StageContext
 from contracts.documents import REJECTED, document_uid, documents_schema
+from corpus.documents import BATCH_ROWS
 
 
 class GivenConfig(StageConfig):
@@ -34,7 +35,8 @@ def _write(context: StageContext) -> dict[str, Any]:
     for part in range(config.parts):
         rows = [_document(row) for row in config.documents[part :: config.parts]]
         path = context.out.path(f"documents/part-{part:05d}.parquet")
-        pq.write_table(pa.Table.from_pylist(rows, schema=documents_schema(["quality"])), path)
+        table = pa.Table.from_pylist(rows, schema=documents_schema(["quality"]))
+        pq.write_table(table, path, row_group_size=BATCH_ROWS)
     path = context.out.path("rejected/part-00000.parquet")
     schema = REJECTED
     for name in ("cluster", "survivor"):

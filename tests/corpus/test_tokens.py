@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from clusters.artifact import Artifact, ArtifactError
@@ -45,11 +46,14 @@ def tokens_of(corpus: Artifact, tokenizer: Artifact, store: Path, **config: int)
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize(("count", "parts"), [(90, 5), (700, 2), (300, 1)])
 def test_every_document_is_there_once_in_its_split_and_domain(
-    make_corpus: MakeCorpus, tmp_path: Path
+    make_corpus: MakeCorpus, tmp_path: Path, count: int, parts: int
 ) -> None:
-    rows = documents()
-    corpus = make_corpus(rows, parts=5)
+    rows = documents(count)
+    corpus = make_corpus(rows, parts=parts)
+    files = corpus.files("documents/")
+    row_groups = [pq.read_metadata(path).num_row_groups for path in files]
     tokenizer = tokenizer_of(corpus, tmp_path)
     artifact = tokens_of(corpus, tokenizer, tmp_path, shards=3)
     folder = tokenizer.path("tokenizer")
@@ -73,6 +77,8 @@ def test_every_document_is_there_once_in_its_split_and_domain(
                 assert (row["split"], row["source"]) == (split, shard.domain)
                 assert backend.decode(whole[start : end - 1].tolist()) == row["text"]
                 assert whole[end - 1] == store.meta.eos_id
+        if split == "train":  # validation has too few documents for every shard to have one
+            assert len(store.meta.shards) == 2 * min(3, sum(row_groups))
         stats = artifact.manifest.stats["splits"][split]
         assert stats["tokens"] == store.num_tokens
         assert {d: s["tokens"] for d, s in stats["domains"].items()} == store.domain_tokens()
