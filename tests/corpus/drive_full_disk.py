@@ -1,0 +1,26 @@
+"""Builds on a disk that is too small, then on the same disk with more room.
+
+``unshare --map-root-user --mount python -m tests.corpus.drive_full_disk STORE SOURCE BYTES``: STORE
+becomes a file system of that size. Prints what the first build said, then the second one's digest.
+"""
+
+import subprocess
+import sys
+
+
+def main(store: str, source: str, size: int) -> None:
+    _mount(store, f"size={size}")
+    command = [sys.executable, "-m", "tests.corpus.builder", store, source, "2", "3"]
+    full = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    print(full.returncode, " ".join(full.stderr.split()))
+    _mount(store, "remount,size=1g")
+    again = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    print(again.stdout.split()[-1] if again.returncode == 0 else again.stderr)
+
+
+def _mount(store: str, options: str) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", store], check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

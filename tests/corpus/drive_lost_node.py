@@ -1,0 +1,50 @@
+"""A driver whose second node dies twice in mid-build, and comes back.
+
+``python -m tests.corpus.drive_lost_node STORE SOURCE`` prints after how many units each raylet
+was killed, then the digest.
+"""
+
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster
+
+from tests.corpus.builder import build
+
+MOST_UNITS = 40
+"""Units between two deaths, at most; a build of the tests has more than twice as many."""
+
+
+def disturb(cluster: Cluster, store: Path) -> None:
+    """Twice: wait for some units, kill the second raylet, bring another node."""
+    seen = 0
+    for _ in range(2):
+        node = cluster.add_node(num_cpus=1)
+        seen += random.SystemRandom().randint(1, MOST_UNITS)
+        while sum(1 for _ in store.glob("*/*/work/units/**/*.json")) < seen:
+            time.sleep(0.01)
+        node.kill_raylet()
+        print("killed after", seen, flush=True)
+        cluster.remove_node(node, allow_graceful=False)
+
+
+def main(store: Path, source: Path) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    ray.init(address=cluster.address, log_to_driver=False)
+    threading.Thread(target=disturb, args=(cluster, store), daemon=True).start()
+    settings = {
+        "workers": 2,
+        "dedup": {"partitions": 3},
+        "lines": {"enabled": True, "max_documents": 3},
+    }
+    print(build(store, source, **settings).manifest.digest)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,61 @@
+"""A node that dies in mid-build, and a disk that is full: the bytes of an undisturbed build."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.corpus.builder import write_source
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int]:
+    """(source folder, digest of its corpus, bytes on disk of the store)."""
+    root = tmp_path_factory.mktemp("losses")
+    write_source(root / "source", random.Random(), each=30)
+    store = str(root / "store")
+    made = _run("tests.corpus.builder", store, str(root / "source"), "2", "3")
+    used = int(subprocess.check_output(["du", "-sB1", store]).split()[0])
+    return root / "source", made[-1], used
+
+
+def _run(*module: str, before: tuple[str, ...] = ()) -> list[str]:
+    command = [*before, sys.executable, "-m", *module]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
+
+
+def test_a_node_that_dies_twice_changes_nothing(
+    undisturbed: tuple[Path, str, int], tmp_path: Path
+) -> None:
+    source, digest, _ = undisturbed
+    said = _run("tests.corpus.drive_lost_node", str(tmp_path / "store"), str(source))
+    print(said)
+    assert said[0].startswith("killed after")
+    assert said[-1] == digest
+
+
+def test_a_full_disk_is_said_and_the_same_command_goes_on(
+    undisturbed: tuple[Path, str, int], tmp_path: Path
+) -> None:
+    source, digest, used = undisturbed
+    own = ("unshare", "--map-root-user", "--mount")
+    try:
+        subprocess.run([*own, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system of one's own can be mounted here")
+    store = tmp_path / "store"
+    store.mkdir()
+    size = int(used * random.SystemRandom().uniform(0.1, 0.8))
+    arguments = (str(store), str(source), str(size))
+    full, again = _run("tests.corpus.drive_full_disk", *arguments, before=own)
+    print(full)
+    assert not full.startswith("0 ")
+    assert "disk is full" in full or "No space left" in full
+    assert again == digest
