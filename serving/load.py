@@ -1,5 +1,6 @@
 """Opens a model directory: the model, and the engine over it."""
 
+import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ CHUNK = 256
 """Prompt tokens per step where results are reproducible: also the grain of shared prefixes."""
 FAST_CHUNK = 512
 """Prompt tokens per step where they need not be."""
+_BUILDING = threading.Lock()
+"""transformers switches initialisation off for the whole process: one model at a time."""
 
 
 def load_engine(
@@ -226,7 +229,7 @@ def load_model(path: Path, group: "Group | None" = None) -> "PreTrainedModel":
     if is_packed(path):
         dtype = torch.bfloat16  # what the packed layers multiply with
     try:
-        with no_init_weights():
+        with _BUILDING, no_init_weights():
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except (ValueError, ImportError) as error:
         raise ModelError(f"{path}: no causal language model: {error}") from error

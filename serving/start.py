@@ -61,6 +61,11 @@ def start_endpoint(
     check_model(path)
     adapters = _adapters(lora, name or _name_of(model))
     _check_engine(engine)
+    if tensor_parallel > 1:
+        from serving.load import model_config
+        from serving.parallel.shard import check_cut
+
+        check_cut(model_config(path)[0], tensor_parallel, path / "config.json")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with connect("embedded", ClusterConfig()):

@@ -23,6 +23,8 @@ class OtherEngine:
         "repetition_penalty",
     )
     """Sampling parameters that are handed on; any other is refused."""
+    alive = True
+    """Its own supervision ends requests where it dies."""
 
     def __init__(self, max_context: int, vocab_size: int, digest: str) -> None:
         self.model_digest = digest
