@@ -31,14 +31,13 @@ def _run(*module: str, before: tuple[str, ...] = ()) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_node_that_dies_twice_changes_nothing(
-    undisturbed: tuple[Path, str, int], tmp_path: Path
-) -> None:
+def test_nodes_that_die_change_nothing(undisturbed: tuple[Path, str, int], tmp_path: Path) -> None:
     source, digest, _ = undisturbed
     said = _run("tests.corpus.drive_lost_node", str(tmp_path / "store"), str(source))
-    print(said)
-    assert said[0].startswith("killed after")
-    assert said[-1] == digest
+    killed = [line for line in said if line.startswith("killed after")]
+    print(killed)
+    assert len(killed) == 2
+    assert digest in said
 
 
 def test_a_full_disk_is_said_and_the_same_command_goes_on(
