@@ -1,7 +1,6 @@
-"""What every engine keeps, whoever made it; an engine that is not installed is skipped."""
+"""What every engine keeps, whoever made it: of all that are installed."""
 
 import asyncio
-import importlib.util
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +21,14 @@ from contracts.engine import (
     SamplingParams,
     UnknownAdapter,
 )
-from serving.engines.choose import ENGINES, EngineUnavailable
+from serving.engines.choose import ENGINES, EngineUnavailable, installed
 from serving.load import load_engine, load_model
 from tests.serving.test_engine import collect, greedy
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=filter(installed, ENGINES))
 def engine(request: pytest.FixtureRequest, model_dir: Path) -> Iterator[Any]:
-    name = request.param
-    if name != "paged" and importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed: pip install 'inkstone[{name}]'")
-    engine = load_engine(model_dir, slots=4, threads=1, max_context=200, engine=name)
+    engine = load_engine(model_dir, slots=4, threads=1, max_context=200, engine=request.param)
     yield engine
     engine.close()
 
@@ -131,9 +127,11 @@ def test_abort_and_leaving_free_the_place(engine: Any) -> None:
 
 
 def test_scores_are_the_models(engine: Any, model_dir: Path) -> None:
-    if Capability.SCORE not in engine.capabilities:
-        pytest.skip("it does not score")
     context = [random.randrange(300) for _ in range(30)]
+    if Capability.SCORE not in engine.capabilities:
+        with pytest.raises(EngineError, match="does not offer it"):
+            run(scores(engine, context))
+        return
     model: Any = load_model(model_dir)
     plain = torch.log_softmax(model(torch.tensor([[*context, 7, 8]])).logits[0].float(), -1)
     full, empty, bare = run(scores(engine, context))
@@ -149,9 +147,11 @@ async def scores(engine: Any, context: list[int]) -> Any:
 
 
 def test_new_weights_while_a_request_runs(engine: Any, model_dir: Path) -> None:
-    if Capability.UPDATE not in engine.capabilities:
-        pytest.skip("its weights are fixed")
     state = load_model(model_dir).state_dict()
+    if Capability.UPDATE not in engine.capabilities:
+        with pytest.raises(EngineError, match="does not offer it"):
+            run(engine.update_weights(state, 9))
+        return
     before = engine.stats().tokens_generated
 
     async def versions() -> list[int]:
@@ -176,8 +176,6 @@ def test_new_weights_while_a_request_runs(engine: Any, model_dir: Path) -> None:
 
 def test_closed_engines_refuse(engine: Any, model_dir: Path) -> None:
     name = "paged" if Capability.GUIDE in engine.capabilities else "transformers"
-    if name == "transformers" and Capability.SCORE not in engine.capabilities:
-        pytest.skip("starting it twice takes minutes")
     other = load_engine(model_dir, slots=1, threads=1, engine=name)
     other.close()
     with pytest.raises(EngineError, match="closed"):
