@@ -1,7 +1,6 @@
 """A rank's part of a checkpoint: a safetensors file, hashed while it is written."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from blake3 import blake3
 from safetensors import safe_open
 
+from trainer.checkpoint.direct_file import DirectFile
 from trainer.parallel.fragments import Fragment, parse_key
 
 _CHUNK_BYTES = 8 << 20
@@ -36,13 +36,11 @@ def write_shard(path: Path, fragments: list[Fragment]) -> tuple[int, str]:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     checksum, written = blake3(), 0
-    with open(path, "wb", buffering=0) as file:
+    with DirectFile(path) as file:
         for chunk in _chunks(text, fragments):
             checksum.update(chunk)
             written += len(chunk)
-            while chunk:
-                chunk = chunk[file.write(chunk) :]
-        os.fsync(file.fileno())
+            file.write(chunk)
     return written, checksum.hexdigest()
 
 

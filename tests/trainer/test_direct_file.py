@@ -1,0 +1,71 @@
+import errno
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from trainer.checkpoint import direct_file
+from trainer.checkpoint.direct_file import DirectFile
+
+
+def write(path: Path, data: bytes) -> None:
+    rng = random.Random()
+    with DirectFile(path) as file:
+        place = 0
+        while place < len(data):
+            size = rng.choice([1, 7, 4096, 100_000, 9 << 20])
+            file.write(memoryview(data)[place : place + size])
+            place += size
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 8 << 20, (8 << 20) + 1, 20_000_000])
+def test_a_file_holds_what_was_written(tmp_path: Path, size: int) -> None:
+    data = random.randbytes(size)
+    write(tmp_path / "x", data)
+    assert (tmp_path / "x").read_bytes() == data
+    write(tmp_path / "x", data[: size // 3])  # over a longer one
+    assert (tmp_path / "x").read_bytes() == data[: size // 3]
+
+
+@pytest.mark.parametrize("refused", ["open", "write"])
+def test_file_systems_without_direct_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    real_open, real_write = os.open, os.write
+    direct: list[bool] = []
+
+    def opening(path: Path, flags: int, mode: int) -> int:
+        direct.append(bool(flags & direct_file._DIRECT))
+        if refused == "open" and direct[-1]:
+            raise OSError(errno.EINVAL, "no direct writes here")
+        return real_open(path, flags, mode)
+
+    def writing(file: int, data: memoryview) -> int:
+        import fcntl
+
+        if refused == "write" and fcntl.fcntl(file, fcntl.F_GETFL) & direct_file._DIRECT:
+            raise OSError(errno.EINVAL, "no direct writes here")
+        return real_write(file, data[:1_000_000])  # and not all at once
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "write", writing)
+    data = random.randbytes(20_000_001)
+    write(tmp_path / "x", data)
+    monkeypatch.undo()
+    assert direct[0]
+    assert (tmp_path / "x").read_bytes() == data
+
+
+def test_a_full_disk_is_raised_and_the_file_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            write(tmp_path / "x", random.randbytes(9_000_000))
+    assert len(os.listdir("/proc/self/fd")) == before
