@@ -8,7 +8,7 @@ language.
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from clusters.config import StageConfig
 from corpus.rules.configs.c4 import C4Config
@@ -106,11 +106,9 @@ def japanese() -> Profile:
     return profile
 
 
-def _changed(profile: Profile, changes: Any) -> Any:
-    """A built-in profile with what a recipe says of it; a whole profile stands for itself."""
-    if not isinstance(changes, dict):
-        return changes
-    return _merged(profile.model_dump(), changes)
+def _changed(values: dict[str, Any], changes: Any) -> Any:
+    """A profile with what a recipe says of it; a whole profile stands for itself."""
+    return _merged(values, changes) if isinstance(changes, dict) else changes
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +116,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(values)
     for rule, change in changes.items():
         inner = values.get(rule)
+        inner = inner.model_dump() if isinstance(inner, BaseModel) else inner
         whole = isinstance(inner, dict) and isinstance(change, dict)
         merged[rule] = dict(inner or {}, **change) if whole else change
     return merged
@@ -131,20 +130,21 @@ class RulesConfig(Profile):
     code: CodeConfig = CodeConfig()
     """For sources that are program code, which no other rule judges."""
     languages: dict[str, Profile] = Field(default_factory=dict)
-    """ISO 639-1 code -> its profile. ``zh`` and ``ja`` are there; what is named of them here
-    changes the built-in profile."""
+    """ISO 639-1 code -> its profile: what is named here changes the built-in profile of ``zh`` and
+    ``ja``, and for any other language the profile above."""
 
     @model_validator(mode="before")
     @classmethod
     def _with_built_in(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("languages", {}), dict):
             named: dict[str, Any] = values.get("languages", {})
-            built_in = {"zh": chinese(), "ja": japanese()}
+            above = {key: value for key, value in values.items() if key in Profile.model_fields}
+            built_in = {"zh": chinese().model_dump(), "ja": japanese().model_dump()}
             changed = {
-                code: _changed(profile, named[code]) if code in named else profile
-                for code, profile in built_in.items()
+                code: _changed(built_in.get(code, above), profile)
+                for code, profile in named.items()
             }
-            return values | {"languages": named | changed}
+            return values | {"languages": built_in | changed}
         return values
 
     def profile(self, language: str) -> Profile:

@@ -88,6 +88,23 @@ def test_each_chinese_rule_names_itself(text: str, rule: str, reason: str) -> No
     assert (rule, rejection.reason) == (rule, reason)
 
 
+def test_what_is_said_of_a_language_changes_the_profile_above() -> None:
+    said = {
+        "c4": {"enabled": True, "min_sentences": 7},
+        "gopher_quality": {"min_words": 31},
+        "languages": {"de": {"gopher_quality": {"stop_words": ["der"]}}},
+    }
+    config = RulesConfig.model_validate(said)
+    german = config.profile("de")
+    assert (german.c4.enabled, german.c4.min_sentences) == (True, 7)
+    assert german.gopher_quality.min_words == 31
+    assert german.gopher_quality.stop_words == ("der",)
+    assert not config.profile("zh").c4.enabled
+    assert RulesConfig.model_validate(config.model_dump()) == config
+    models = {name: getattr(config, name) for name in ("c4", "gopher_quality")}
+    assert RulesConfig.model_validate(models | {"languages": said["languages"]}) == config
+
+
 def test_languages_keep_the_built_in_profiles_beside_new_ones() -> None:
     config = RulesConfig(languages={"de": Profile(unit="word")})
     assert set(config.languages) == {"zh", "ja", "de"}
