@@ -108,6 +108,7 @@ def load_engine(
     if threads is not None:
         torch.set_num_threads(threads)
     path = Path(model_dir)
+    packed = is_packed(path)
     digest = model_digest(path)
     rows = measured_dense_rows(path) if dense_rows is None else dense_rows
     context = context_of(path, model_config(path)[0], max_context)
@@ -140,7 +141,7 @@ def load_engine(
             model_digest=digest,
             guides=Guides(partial(_tokenizer, path), runner.vocab_size),
             threads=threads,
-            updatable=not is_packed(path),
+            updatable=not packed,
             adapters=loras,
         )
     except BaseException:

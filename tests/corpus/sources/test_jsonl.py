@@ -145,7 +145,7 @@ def test_the_broken_file_of_the_shared_data_is_one_bad_record(
     import tarfile
 
     with tarfile.open(data_dir / "sft" / "broken_json.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path)
     (path,) = tmp_path.rglob("*.json")
     (bad,) = _read(path)
     assert isinstance(bad, BadRecord)

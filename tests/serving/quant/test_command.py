@@ -69,7 +69,7 @@ def test_measured_copies_are_the_engines_default(bf16_dir: Path, tmp_path: Path)
         modules = engine._runner._model.modules()  # type: ignore[attr-defined]
         found = {m._dense_rows for m in modules if isinstance(m, Int4Linear) and m.dense_rows}
         decoder = engine._runner._decoder  # type: ignore[attr-defined]
-        found |= {layer._qkv.dense_rows for layer in decoder._layers}
+        found |= {layer._qkv._joined.dense_rows for layer in decoder._layers}
         engine.close()
         return found - {None}
 
