@@ -2,6 +2,8 @@
 
 import torch
 
+_FEW_ROWS = 32
+
 
 def int8_attention(
     query: torch.Tensor,
@@ -26,12 +28,13 @@ def int8_attention(
         mask: added to the scores.
         scale: factor of the scores.
     """
-    dtype = query.dtype
+    # Of few rows, bf16 products had other bits now and then in other company.
+    dtype = torch.float32 if query.shape[-2] < _FEW_ROWS else query.dtype
     key_scale, value_scale = scales.unsqueeze(-2)
     key_zero, value_zero = zeros.unsqueeze(-2)
-    products = torch.matmul(query, keys.to(dtype).transpose(-1, -2)).float()
+    products = torch.matmul(query.to(dtype), keys.to(dtype).transpose(-1, -2)).float()
     totals = query.float().sum(dim=-1, keepdim=True)
     scores = (products * key_scale + totals * key_zero) * scale + mask
     weights = scores.softmax(dim=-1)
     weighted = torch.matmul((weights * value_scale).to(dtype), values.to(dtype)).float()
-    return (weighted + (weights * value_zero).sum(dim=-1, keepdim=True)).to(dtype)
+    return (weighted + (weights * value_zero).sum(dim=-1, keepdim=True)).to(query.dtype)
