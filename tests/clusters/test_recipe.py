@@ -88,7 +88,8 @@ def test_wrong_overrides_are_refused(tmp_path: Path, override: str) -> None:
         load_plan(write(tmp_path, RECIPE), [override])
 
 
-def test_every_shipped_recipe_is_valid() -> None:
+def test_every_shipped_recipe_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKSTONE_DATA", str(tmp_path))
     recipes = sorted(Path("recipes").glob("*.yaml"))
     assert recipes
     for path in recipes:
