@@ -78,15 +78,15 @@ def load_engine(
         AdapterError: an adapter is damaged, unsupported or made for another model.
         EngineUnavailable: no such engine, not installed, or without what was asked for.
     """
+    settings: dict[str, Any] = {
+        "slots": slots,
+        "max_context": max_context,
+        "threads": threads,
+        "cache_tokens": cache_tokens,
+    }
     if engine != "paged":
         from serving.engines.choose import open_other
 
-        settings = {
-            "slots": slots,
-            "max_context": max_context,
-            "threads": threads,
-            "cache_tokens": cache_tokens,
-        }
         own = {
             "reproducible": not reproducible,
             "int8_cache": int8_cache,
@@ -95,6 +95,31 @@ def load_engine(
             "adapters": bool(adapters),
         }
         return open_other(engine, Path(model_dir), settings, [n for n, said in own.items() if said])
+    return _open_paged(
+        Path(model_dir),
+        **settings,
+        reproducible=reproducible,
+        int8_cache=int8_cache,
+        dense_rows=dense_rows,
+        tensor_parallel=tensor_parallel,
+        adapters=adapters,
+    )
+
+
+def _open_paged(
+    path: Path,
+    *,
+    slots: int,
+    max_context: int | None,
+    threads: int | None,
+    cache_tokens: int | None,
+    reproducible: bool,
+    int8_cache: bool,
+    dense_rows: int | None,
+    tensor_parallel: int,
+    adapters: Mapping[str, Path],
+) -> Engine:
+    """Our own engine; see ``load_engine``."""
     import torch
 
     from serving.engine.engine import PagedEngine
@@ -107,7 +132,6 @@ def load_engine(
         threads = max(1, torch.get_num_threads() // tensor_parallel)
     if threads is not None:
         torch.set_num_threads(threads)
-    path = Path(model_dir)
     packed = is_packed(path)
     digest = model_digest(path)
     rows = measured_dense_rows(path) if dense_rows is None else dense_rows

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import keep
+from benchmarks.trainer.no_tokenizer import NoTokenizer
 from trainer.config import OptimiserConfig
 from trainer.data.rows import Row, collate
 from trainer.models.build import hf_config, initialise
@@ -32,12 +33,6 @@ from trainer.parallel.plain import PlainStepper
 from trainer.plan.model import Shape, find_shape
 
 GOAL = 0.55
-
-
-class NoTokenizer:
-    """Random ids need no special tokens."""
-
-    bos_token_id = eos_token_id = pad_token_id = None
 
 
 @dataclass(frozen=True)

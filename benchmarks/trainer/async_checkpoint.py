@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import keep
+from benchmarks.trainer.no_tokenizer import NoTokenizer
 from trainer.checkpoint import CheckpointStore, Policy
 from trainer.config import ModelShape, OptimiserConfig
 from trainer.cursor import Cursor
@@ -25,12 +26,8 @@ VOCABULARY = 22_000
 LENGTH = 512
 
 
-class _NoTokenizer:
-    bos_token_id = eos_token_id = pad_token_id = None
-
-
 def _stepper() -> PlainStepper:
-    model = new_model(SHAPE, VOCABULARY, _NoTokenizer(), seed=1)
+    model = new_model(SHAPE, VOCABULARY, NoTokenizer(), seed=1)
     return PlainStepper(NextTokenLoss(model), OptimiserConfig())
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from benchmarks.trainer.no_tokenizer import NoTokenizer
 from trainer.config import PretrainConfig
 from trainer.data.rows import Row
 from trainer.models.llama import DTYPES, new_model
@@ -29,12 +30,6 @@ SHAPES: dict[str, tuple[dict[str, Any], int]] = {
     ),
 }
 """Model shape and vocabulary by size."""
-
-
-class NoTokenizer:
-    """A model without a tokenizer has no special tokens."""
-
-    bos_token_id = eos_token_id = pad_token_id = None
 
 
 class RandomRows:

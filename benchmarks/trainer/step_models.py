@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.trainer.no_tokenizer import NoTokenizer
 from trainer.config import ModelShape
 from trainer.data.rows import Row
 from trainer.models.llama import new_model
@@ -13,12 +14,6 @@ from trainer.models.llama import new_model
 LENGTH = 512
 ROWS = 4
 """Rows of a step: 2,048 tokens."""
-
-
-class NoTokenizer:
-    """Random ids need no special tokens."""
-
-    bos_token_id = eos_token_id = pad_token_id = None
 
 
 @dataclass(frozen=True)

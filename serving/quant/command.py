@@ -17,6 +17,7 @@ from serving.resolve import resolve_model
 
 if TYPE_CHECKING:
     from serving.quant.measure.run import Measured
+    from serving.quant.select import Selection
 
 REPORT_NAME = "quantize.json"
 """What was measured, beside the weights."""
@@ -63,11 +64,14 @@ def quantize_model(asked: Asked) -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{asked.out.name}-", dir=asked.out.parent))
     try:
-        report = _pack(source, partial, config, calibration, progress)
+        from serving.quant.select import select
+
+        chosen = select(source, config)
+        report = _pack(source, partial, config, chosen, calibration, progress)
         if asked.measure:
             measured = _measure(asked, source, partial, held_out, progress)
             report |= _told(measured)
-            _write_side_files(source, partial, config, measured.dense_rows)
+            _write_side_files(source, partial, config, chosen, measured.dense_rows)
             _print(asked, config, measured, report)
         elif asked.as_json:
             print(json.dumps(report, indent=1))
@@ -133,34 +137,35 @@ def _pack(
     source: Path,
     target: Path,
     config: QuantizeConfig,
+    chosen: "Selection",
     windows: list[list[int]],
     progress: Progress,
 ) -> dict[str, Any]:
-    from serving.quant.pieces import pieces_of
-    from serving.quant.select import select
+    from serving.quant.pieces import piece_name, pieces_of
     from serving.quant.stage import summary
 
-    chosen = select(source, config)
     pieces = pieces_of(source, chosen, config, windows)
     stats = []
     with progress.task("quantize", pieces.count, pieces.unit) as task:
         for index in range(pieces.count):
-            file = target / f"int{config.bits}-{index:05d}.safetensors"
-            stats.append(vars(pieces.make(index, file)))
+            stats.append(vars(pieces.make(index, target / piece_name(config, index))))
             task.advance()
-    _write_side_files(source, target, config, None)
-    for module, reason in chosen.kept.items():
-        progress.say(f"{module} stays in bf16: {reason}")
+    _write_side_files(source, target, config, chosen, None)
+    for line in chosen.told():
+        progress.say(line)
     return {"config": config.model_dump(), **summary(stats, chosen.kept)}
 
 
 def _write_side_files(
-    source: Path, target: Path, config: QuantizeConfig, dense_rows: int | None
+    source: Path,
+    target: Path,
+    config: QuantizeConfig,
+    chosen: "Selection",
+    dense_rows: int | None,
 ) -> None:
     from serving.quant.files import side_files
-    from serving.quant.select import select
 
-    for name, data in side_files(source, select(source, config), config, dense_rows):
+    for name, data in side_files(source, chosen, config, dense_rows):
         (target / name).write_bytes(data)
 
 

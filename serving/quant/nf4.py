@@ -7,8 +7,6 @@ values, quantiles of a normal distribution.
 import torch
 from torch import nn
 
-KERNEL_NOTE = "bitsandbytes has no fast CPU kernel for few rows; expect it slower than bf16"
-
 
 def quantize_nf4(weight: torch.Tensor, block: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes uint8 of shape (out, in / 2), the earlier input in the high nibble; and the largest

@@ -45,6 +45,11 @@ class Pieces(Protocol):
         ...
 
 
+def piece_name(config: QuantizeConfig, index: int) -> str:
+    """File name of piece ``index``."""
+    return f"int{config.bits}-{index:05d}.safetensors"
+
+
 def pieces_of(
     source: Path, chosen: Selection, config: QuantizeConfig, windows: list[list[int]]
 ) -> Pieces:

@@ -20,6 +20,10 @@ class Selection:
     packed: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
 
+    def told(self) -> list[str]:
+        """A line for every module that is not packed."""
+        return [f"{module} stays in bf16: {reason}" for module, reason in self.kept.items()]
+
 
 def select(source: Path, config: QuantizeConfig) -> Selection:
     """Decide from the architecture alone, before any weight is read.

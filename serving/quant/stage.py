@@ -16,7 +16,7 @@ def run_quantize(context: StageContext) -> dict[str, Any]:
         Bytes, errors and what was kept.
     """
     from serving.quant.files import side_files
-    from serving.quant.pieces import pieces_of
+    from serving.quant.pieces import piece_name, pieces_of
     from serving.quant.select import select
 
     config: QuantizeConfig = context.config
@@ -30,7 +30,7 @@ def run_quantize(context: StageContext) -> dict[str, Any]:
             name = f"quantize/{index:05d}"
             if units.pending([name]):
                 with units.start(name) as unit:
-                    target = unit.path(f"model/int{config.bits}-{index:05d}.safetensors")
+                    target = unit.path(f"model/{piece_name(config, index)}")
                     unit.stats = vars(pieces.make(index, target))
             else:
                 pieces.skip(index)
@@ -38,8 +38,8 @@ def run_quantize(context: StageContext) -> dict[str, Any]:
     failpoint("serving.quantize.before_config")
     for name, data in side_files(source, chosen, config):
         context.out.path(f"model/{name}").write_bytes(data)
-    for module, reason in chosen.kept.items():
-        context.progress.say(f"{module} stays in bf16: {reason}")
+    for line in chosen.told():
+        context.progress.say(line)
     return summary([record.stats for record in units.records("quantize")], chosen.kept)
 
 

@@ -1,6 +1,5 @@
 """A rank's part of a checkpoint: a safetensors file, hashed while it is written."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors import safe_open
 
 from trainer.checkpoint.direct_file import DirectFile
 from trainer.parallel.fragments import Fragment, parse_key
+from trainer.safetensors_header import header_bytes
 
 _CHUNK_BYTES = 8 << 20
 
@@ -17,27 +17,16 @@ _CHUNK_BYTES = 8 << 20
 def write_shard(path: Path, fragments: list[Fragment]) -> tuple[int, str]:
     """Write fragments in one pass and flush them to the disk.
 
-    safetensors' own writer copies every tensor and would need a second pass for the
-    hash; the format is a length, a JSON header and the bytes
-    (https://github.com/huggingface/safetensors, "Format").
+    safetensors' own writer copies every tensor and would need a second pass for the hash.
 
     Returns:
         Bytes and blake3 of the file.
     """
-    header, offset = {}, 0
-    for fragment in fragments:
-        size = fragment.values.numel() * 4
-        header[fragment.key] = {
-            "dtype": "F32",
-            "shape": [fragment.values.numel()],
-            "data_offsets": [offset, offset + size],
-        }
-        offset += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    sizes = ((f.key, f.values.numel()) for f in fragments)
+    header = header_bytes((key, "F32", [count], 4 * count) for key, count in sizes)
     checksum, written = blake3(), 0
     with DirectFile(path) as file:
-        for chunk in _chunks(text, fragments):
+        for chunk in _chunks(header, fragments):
             checksum.update(chunk)
             written += len(chunk)
             file.write(chunk)
@@ -45,7 +34,7 @@ def write_shard(path: Path, fragments: list[Fragment]) -> tuple[int, str]:
 
 
 def _chunks(header: bytes, fragments: list[Fragment]) -> Iterator[memoryview]:
-    yield memoryview(len(header).to_bytes(8, "little") + header)
+    yield memoryview(header)
     for fragment in fragments:
         assert fragment.values.dtype == torch.float32
         raw = memoryview(fragment.values.contiguous().view(torch.uint8).numpy().data)

@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from clusters.config import ConfigError
+from trainer.safetensors_header import header_bytes
 
 INDEX_NAME = "model.safetensors.index.json"
 _NAMES = {
@@ -123,21 +123,10 @@ def _groups(planned: Iterable[Planned], shard_bytes: int) -> list[list[Planned]]
 
 
 def _write_file(path: Path, group: list[Planned]) -> None:
-    """The format is a length, a JSON header and the values (safetensors, "Format")."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for item in group:
-        end = offset + item.tensor.bytes
-        header[item.tensor.name] = {
-            "dtype": _NAMES[item.tensor.dtype],
-            "shape": list(item.tensor.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    tensors = (item.tensor for item in group)
+    described = ((t.name, _NAMES[t.dtype], t.shape, t.bytes) for t in tensors)
     with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(header_bytes(described, {"format": "pt"}))
         for item in group:
             values = item.make()
             if (tuple(values.shape), values.dtype) != (item.tensor.shape, item.tensor.dtype):

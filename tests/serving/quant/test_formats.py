@@ -1,17 +1,16 @@
-import asyncio
 from pathlib import Path
 
 import pytest
 import torch
 
 from clusters.execute import run_stage
-from contracts.engine import EngineRequest, SamplingParams
 from serving.load import load_engine, load_model
 from serving.quant.config import QuantizeConfig
 from serving.quant.int8 import Int8Linear, dequantize_int8, quantize_int8
 from serving.quant.nf4 import Nf4Linear, dequantize_nf4, quantize_nf4
 from serving.stages import STAGES
 from tests.serving.conftest import as_checkpoint
+from tests.serving.quant.greedy import assert_near_greedy
 
 QUANTIZE = next(stage for stage in STAGES if stage.name == "serving.quantize")
 # Appendix E of arXiv:2305.14314.
@@ -96,19 +95,8 @@ def test_stage_and_engine(
         got, want = model(ids).logits.float(), original(ids).logits.float()
     assert (got - want).norm() < error * want.norm()
     engine = load_engine(made.path("model"), slots=2)
-
-    async def ask() -> list[int]:
-        request = EngineRequest("q", (5, 6, 7), SamplingParams(max_tokens=12))
-        return [t async for c in engine.submit(request) for t in c.token_ids]
-
-    tokens = asyncio.run(ask())
+    tokens = assert_near_greedy(engine, model, count=12, slack=0.05)
     engine.close()
-    sequence = [5, 6, 7]
-    for token in tokens:
-        with torch.inference_mode():
-            logits = model(torch.tensor([sequence])).logits[0, -1].float()
-        assert logits[token] >= logits.max() - 0.05 * logits.abs().max()
-        sequence.append(token)
     assert len(tokens) == 12
 
 
