@@ -12,6 +12,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from trainer.attention.ulysses import SequenceGroup
 
 NAME = "inkstone_documents"
+SHORT = 192
+"""Mean positions of a document below which a CPU attends faster in fp32 than in bf16."""
 
 
 class Documents:
@@ -78,6 +80,10 @@ def document_attention(
     """
     if query.is_cuda and query.dtype != torch.float32:
         return _flash(query, key, value, scaling, documents)
+    short = sum(documents.lengths) < SHORT * len(documents.lengths)
+    if short and query.dtype == torch.bfloat16:
+        wide = (x.float() for x in (query, key, value))
+        return document_attention(*wide, scaling, documents).to(query.dtype)
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
