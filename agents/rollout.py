@@ -82,12 +82,12 @@ def rollout(context: StageContext) -> dict[str, Any]:
 def _serve_and_play(context: StageContext, todo: list[Assignment]) -> None:
     from agents.endpoint import EndpointPolicy
     from serving.app import serve_model
+    from serving.settings import EngineSettings
 
     config: RolloutConfig = context.config
     model = context.input("model").path("model")
-    with serve_model(
-        model, model_name=context.name, port=config.port, slots=SLOTS, threads=THREADS
-    ) as endpoint:
+    engine = EngineSettings(slots=SLOTS, threads=THREADS)
+    with serve_model(model, model_name=context.name, port=config.port, engine=engine) as endpoint:
         failpoint("agents.rollout.serving")
         timings = play_all(
             todo,

@@ -4,10 +4,9 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from clusters.stage import StageError
@@ -15,20 +14,12 @@ from contracts.manifest import hash_bytes
 from serving.client import Endpoint
 from serving.directory import check_model
 from serving.proxy import QUIET, check_address, proxy
+from serving.settings import EngineSettings
 
 QUEUED_AT_PROXY = 256
 """Requests Serve's proxy holds while no replica is up; beyond that it answers 503."""
 RESTARTS = 3
 """How often a replica that fails to start is tried again."""
-
-
-@dataclass(frozen=True)
-class CacheSettings:
-    """How a replica keeps keys and values; see ``serving.load.load_engine``."""
-
-    cache_tokens: int | None = None
-    int8_cache: bool = False
-    reproducible: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,14 +29,8 @@ class ReplicaSettings:
     model_dir: str
     model_name: str
     key_hash: str | None
-    slots: int
-    max_context: int | None
-    threads: int | None
     max_sequences: int
-    cache: CacheSettings
-    tensor_parallel: int = 1
-    adapters: Mapping[str, Path] = field(default_factory=dict)
-    engine: str = "paged"
+    engine: EngineSettings
 
 
 class ModelReplica:
@@ -57,16 +42,7 @@ class ModelReplica:
         from serving.tokenizer import ChatTokenizer
 
         path = Path(settings.model_dir)
-        self._engine: Any = load_engine(
-            path,
-            slots=settings.slots,
-            max_context=settings.max_context,
-            threads=settings.threads,
-            tensor_parallel=settings.tensor_parallel,
-            adapters=settings.adapters,
-            engine=settings.engine,
-            **asdict(settings.cache),
-        )
+        self._engine: Any = load_engine(path, settings.engine)
         self._service = Service(
             self._engine,
             ChatTokenizer.load(path),
@@ -99,15 +75,9 @@ def serve_model(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key: str | None = None,
-    slots: int = 16,
-    max_context: int | None = None,
-    threads: int | None = None,
+    engine: EngineSettings | None = None,
     max_sequences: int = 256,
     num_cpus: float = 0.5,
-    cache: CacheSettings = CacheSettings(),
-    tensor_parallel: int = 1,
-    adapters: Mapping[str, Path] = MappingProxyType({}),
-    engine: str = "paged",
 ) -> Iterator[Endpoint]:
     """Serve a model on the connected Ray while the block runs.
 
@@ -119,16 +89,10 @@ def serve_model(
             serves another model on.
         api_key: what clients must send; one is made where none is given. The empty
             string means none is needed, which only a loopback address may offer.
-        slots: sequences that run at once.
-        max_context: tokens per sequence; by default the model's, at most 2048.
-        threads: torch threads of each process of the replica; by default all of this
-            machine's CPUs together.
+        engine: how the model is run; without ``threads`` all of this machine's CPUs are
+            shared out over the replica's processes.
         max_sequences: sequences running and waiting; beyond that requests get 429.
         num_cpus: CPUs that Ray sets aside for the replica.
-        cache: how keys and values are kept.
-        tensor_parallel: processes that share the model's layers.
-        adapters: folders of LoRA adapters, by the name clients ask for.
-        engine: see ``serving.load.load_engine``.
 
     Raises:
         ConfigError: the port is taken, or no key on an address others can reach.
@@ -140,43 +104,45 @@ def serve_model(
     key = secrets.token_urlsafe(24) if api_key is None else api_key
     check_address(host, port, key)
     check_model(Path(model_dir))
+    engine = engine or EngineSettings()
+    threads = engine.threads or max(1, _cpus() // engine.tensor_parallel)
     settings = ReplicaSettings(
         model_dir=str(Path(model_dir).resolve()),
         model_name=model_name,
         key_hash=hash_bytes(key.encode()) if key else None,
-        slots=slots,
-        max_context=max_context,
-        threads=threads or max(1, _cpus() // tensor_parallel),
         max_sequences=max_sequences,
-        cache=cache,
-        tensor_parallel=tensor_parallel,
-        adapters=dict(adapters),
-        engine=engine,
+        engine=replace(engine, threads=threads),
     )
     with _quiet_driver(), proxy(host, port) as address:
         name = f"inkstone-{secrets.token_hex(4)}"
         prefix = "/" if not serve.status().applications else f"/{name}"
-        deployment: Any = serve.deployment(serve.ingress()(ModelReplica))
-        app = deployment.options(
-            name="model",
-            num_replicas=1,
-            ray_actor_options={"num_cpus": num_cpus},
-            # The app itself refuses with 429 before Serve's own limits are met.
-            max_ongoing_requests=max_sequences + 64,
-            max_queued_requests=QUEUED_AT_PROXY,
-            max_constructor_retry_count=RESTARTS,
-            health_check_period_s=2,
-            health_check_timeout_s=30,
-            graceful_shutdown_wait_loop_s=0.2,
-            graceful_shutdown_timeout_s=5,
-            logging_config=QUIET,
-        ).bind(settings)
         try:
-            _run(app, name, prefix)
+            _run(_replica(settings, num_cpus), name, prefix)
             base = f"http://{address}{prefix.rstrip('/')}/v1"
             yield Endpoint(base_url=base, api_key=key or "none", model_name=model_name)
         finally:
             serve.delete(name)
+
+
+def _replica(settings: ReplicaSettings, num_cpus: float) -> Any:
+    """The Serve application: one replica, restarted when it dies."""
+    from ray import serve
+
+    deployment: Any = serve.deployment(serve.ingress()(ModelReplica))
+    return deployment.options(
+        name="model",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": num_cpus},
+        # The app itself refuses with 429 before Serve's own limits are met.
+        max_ongoing_requests=settings.max_sequences + 64,
+        max_queued_requests=QUEUED_AT_PROXY,
+        max_constructor_retry_count=RESTARTS,
+        health_check_period_s=2,
+        health_check_timeout_s=30,
+        graceful_shutdown_wait_loop_s=0.2,
+        graceful_shutdown_timeout_s=5,
+        logging_config=QUIET,
+    ).bind(settings)
 
 
 def _run(app: Any, name: str, prefix: str) -> None:

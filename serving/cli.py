@@ -50,22 +50,26 @@ def start(
 
     Without --api-key one is made, printed and stored nowhere.
     """
+    from serving.settings import EngineSettings
     from serving.start import start_endpoint
 
+    settings = EngineSettings(
+        slots=slots,
+        max_context=max_context,
+        cache_tokens=cache_tokens,
+        reproducible=reproducible,
+        int8_cache=int8_cache,
+        tensor_parallel=tensor_parallel,
+        engine=engine,
+    )
     start_endpoint(
         model,
+        settings,
         host=host,
         port=port,
         api_key=api_key,
         name=name,
-        slots=slots,
-        max_context=max_context,
-        cache_tokens=cache_tokens,
-        int8_cache=int8_cache,
-        reproducible=reproducible,
-        tensor_parallel=tensor_parallel,
         lora=lora or [],
-        engine=engine,
         as_json=json,
     )
 
@@ -131,8 +135,9 @@ def bench(
     plot: Annotated[Path | None, typer.Option(help="Draw it here, by ending (.svg).")] = None,
 ) -> None:
     """Measure latency and throughput of a model in this process, or of an endpoint."""
-    from serving.bench.command import EngineChoice, Load, bench_and_report
+    from serving.bench.command import Load, bench_and_report
     from serving.bench.lengths import parse_lengths
+    from serving.settings import EngineSettings
 
     load = Load(
         requests=requests,
@@ -144,10 +149,16 @@ def bench(
         concurrency=concurrency,
         seed=seed,
     )
-    choice = EngineChoice(
-        slots, max_context, threads, cache_tokens, int8_cache, reproducible, dense_rows
+    settings = EngineSettings(
+        slots=slots,
+        max_context=max_context,
+        threads=threads,
+        cache_tokens=cache_tokens,
+        reproducible=reproducible,
+        int8_cache=int8_cache,
+        dense_rows=dense_rows,
     )
-    bench_and_report(target, load, choice, api_key, json_to=json, plot_to=plot)
+    bench_and_report(target, load, settings, api_key, json_to=json, plot_to=plot)
 
 
 @app.command()

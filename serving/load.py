@@ -1,15 +1,16 @@
 """Opens a model directory: the model, and the engine over it."""
 
 import threading
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from contracts.engine import Engine
 from serving.directory import ModelError, model_digest
-from serving.quant.open import install_packed, is_packed, measured_dense_rows, model_tensors
+from serving.folder import ModelFolder
+from serving.quant.open import install_packed, model_tensors
+from serving.settings import EngineSettings
 from serving.support import plain_hidden, prove, refuse_foreign_attention, refuse_unsupported
 
 if TYPE_CHECKING:
@@ -36,40 +37,15 @@ _BUILDING = threading.Lock()
 
 
 def load_engine(
-    model_dir: Path | str,
-    *,
-    slots: int = 16,
-    max_context: int | None = None,
-    threads: int | None = None,
-    cache_tokens: int | None = None,
-    reproducible: bool = True,
-    int8_cache: bool = False,
-    dense_rows: int | None = None,
-    tensor_parallel: int = 1,
-    adapters: Mapping[str, Path] = MappingProxyType({}),
-    engine: str = "paged",
+    model_dir: Path | str, settings: EngineSettings | None = None, **changes: Any
 ) -> Engine:
     """An engine over an HF-layout directory, one that ``serving.quantize`` made, or one of the
     hub with GPTQ or AWQ weights.
 
     Args:
         model_dir: folder with config.json, safetensors and tokenizer.
-        slots: sequences that run at once.
-        max_context: tokens per sequence; by default the model's, at most 2048.
-        threads: torch threads of this process, and of each other one that ``tensor_parallel``
-            starts; by default as torch has them, shared out over the processes.
-        cache_tokens: tokens whose keys and values are kept, of all sequences together; by
-            default all slots can be full. With fewer, sequences are preempted when it is.
-        reproducible: a request's result does not depend on company, bit for bit. Without,
-            steps compute no padding and prefixes are shared by block instead of by chunk.
-        int8_cache: keep keys and values in 8 bits.
-        dense_rows: keep a bf16 copy of 4-bit weights for steps of so many rows or more, where
-            plain multiplication is faster (about 8 rows on a CPU with AMX, 24 without). By
-            default as ``inkstone serve quantize`` measured, where it did; 0 keeps none.
-        tensor_parallel: processes that share the model's layers; see docs/serving/parallel.md.
-        adapters: folders of LoRA adapters to load, by name; see docs/serving/lora.md.
-        engine: ``paged``, ``transformers``, ``vllm`` or ``lmdeploy``; see
-            docs/serving/engines.md. Others than ``paged`` take the first four settings.
+        settings: how the model is run.
+        changes: single fields of ``settings``, by name.
 
     Raises:
         ModelError: the directory is missing, half written, damaged or unsupported, cannot be
@@ -78,92 +54,47 @@ def load_engine(
         AdapterError: an adapter is damaged, unsupported or made for another model.
         EngineUnavailable: no such engine, not installed, or without what was asked for.
     """
-    settings: dict[str, Any] = {
-        "slots": slots,
-        "max_context": max_context,
-        "threads": threads,
-        "cache_tokens": cache_tokens,
-    }
-    if engine != "paged":
-        from serving.engines.choose import open_other
+    settings = replace(settings or EngineSettings(), **changes)
+    folder = ModelFolder(Path(model_dir))
+    if settings.engine == "paged":
+        return _open_paged(folder, settings)
+    from serving.engines.choose import open_other
 
-        own = {
-            "reproducible": not reproducible,
-            "int8_cache": int8_cache,
-            "dense_rows": dense_rows is not None,
-            "tensor_parallel": tensor_parallel > 1,
-            "adapters": bool(adapters),
-        }
-        return open_other(engine, Path(model_dir), settings, [n for n, said in own.items() if said])
-    return _open_paged(
-        Path(model_dir),
-        **settings,
-        reproducible=reproducible,
-        int8_cache=int8_cache,
-        dense_rows=dense_rows,
-        tensor_parallel=tensor_parallel,
-        adapters=adapters,
-    )
+    return open_other(folder, settings)
 
 
-def _open_paged(
-    path: Path,
-    *,
-    slots: int,
-    max_context: int | None,
-    threads: int | None,
-    cache_tokens: int | None,
-    reproducible: bool,
-    int8_cache: bool,
-    dense_rows: int | None,
-    tensor_parallel: int,
-    adapters: Mapping[str, Path],
-) -> Engine:
+def _open_paged(folder: ModelFolder, settings: EngineSettings) -> Engine:
     """Our own engine; see ``load_engine``."""
     import torch
 
     from serving.engine.engine import PagedEngine
     from serving.engine.guide import Guides
     from serving.engine.plan import Limits
-    from serving.engine.runner import RunnerConfig
     from serving.lora.files import read_adapter
 
-    if threads is None and tensor_parallel > 1:
-        threads = max(1, torch.get_num_threads() // tensor_parallel)
+    threads, ranks = settings.threads, settings.tensor_parallel
+    if threads is None and ranks > 1:
+        threads = max(1, torch.get_num_threads() // ranks)
     if threads is not None:
         torch.set_num_threads(threads)
-    packed = is_packed(path)
-    digest = model_digest(path)
-    rows = measured_dense_rows(path) if dense_rows is None else dense_rows
-    context = context_of(path, model_config(path)[0], max_context)
-    tokens = slots * context if cache_tokens is None else cache_tokens
-    if tokens < context:
-        raise ModelError(
-            f"{path}: cache_tokens is {tokens}, one sequence may have {context}; "
-            "give more, or a smaller max_context"
-        )
-    loras = {name: read_adapter(Path(folder)) for name, folder in adapters.items()}
-    run = RunnerConfig(
-        max_context=context,
-        num_blocks=-(-tokens // BLOCK_SIZE) + 1,
-        block_size=BLOCK_SIZE,
-        width=slots if reproducible else 0,
-        int8_cache=int8_cache,
-        ranks=tensor_parallel,
-    )
-    if tensor_parallel > 1:
+    packed = folder.packed
+    digest = model_digest(folder.path)
+    rows = folder.dense_rows if settings.dense_rows is None else settings.dense_rows
+    run = _runner_config(folder, settings)
+    loras = {name: read_adapter(Path(place)) for name, place in settings.adapters.items()}
+    if ranks > 1:
         from serving.parallel.runner import open_parallel
 
-        runner = open_parallel(path, run, rows, threads or 1)
+        runner = open_parallel(folder, run, rows, threads or 1)
     else:
-        runner = open_runner(path, run, rows)
-    chunk = CHUNK if reproducible else FAST_CHUNK
+        runner = open_runner(folder, run, rows)
+    chunk = CHUNK if settings.reproducible else FAST_CHUNK
     try:
         return PagedEngine(
             runner,
-            Limits(max_running=slots, chunk=chunk, fixed_chunks=reproducible),
+            Limits(settings.slots, chunk, fixed_chunks=settings.reproducible),
             model_digest=digest,
-            guides=Guides(partial(_tokenizer, path), runner.vocab_size),
+            guides=Guides(partial(_tokenizer, folder.path), runner.vocab_size),
             threads=threads,
             updatable=not packed,
             adapters=loras,
@@ -173,8 +104,23 @@ def _open_paged(
         raise
 
 
+def _runner_config(folder: ModelFolder, settings: EngineSettings) -> "RunnerConfig":
+    """Sizes of the cache and of a step."""
+    from serving.engine.runner import RunnerConfig
+
+    context, tokens = sizes_of(folder, settings)
+    return RunnerConfig(
+        max_context=context,
+        num_blocks=-(-tokens // BLOCK_SIZE) + 1,
+        block_size=BLOCK_SIZE,
+        width=settings.slots if settings.reproducible else 0,
+        int8_cache=settings.int8_cache,
+        ranks=settings.tensor_parallel,
+    )
+
+
 def open_runner(
-    path: Path,
+    folder: ModelFolder,
     config: "RunnerConfig",
     dense_rows: int | None,
     *,
@@ -184,9 +130,9 @@ def open_runner(
     """The model of a directory over its cache, proved where the family is not a known one.
 
     Args:
-        path: model directory.
+        folder: model directory.
         config: how it is run.
-        dense_rows: see ``load_engine``; None or 0 keeps no copy.
+        dense_rows: see ``EngineSettings``; None or 0 keeps no copy.
         group: where the model is cut over ranks, this one's side of them.
         make: what runs it; by default ``ModelRunner``.
 
@@ -196,13 +142,13 @@ def open_runner(
     from serving.engine.decoder import known_family
     from serving.engine.runner import ModelRunner
 
-    model = load_model(path, group)
+    model = build_model(folder, group)
     if dense_rows:
         _keep_dense(model, dense_rows)
     expected = None if known_family(model) else plain_hidden(model)
     runner = (make or ModelRunner)(model, config)
     if expected is not None:
-        prove(model, runner, expected, path)
+        prove(model, runner, expected, folder.path)
     return runner
 
 
@@ -214,17 +160,35 @@ def _keep_dense(model: "PreTrainedModel", rows: int) -> None:
             module.keep_dense(rows)
 
 
-def context_of(path: Path, config: Any, wanted: int | None) -> int:
+def sizes_of(folder: ModelFolder, settings: EngineSettings) -> tuple[int, int]:
+    """Tokens of one sequence, and of all whose keys and values are kept.
+
+    Raises:
+        ModelError: more is wanted than the model allows, or the cache holds no whole sequence.
+    """
+    context = context_of(folder, settings.max_context)
+    tokens = settings.cache_tokens
+    if tokens is None:
+        tokens = settings.slots * context
+    if tokens < context:
+        raise ModelError(
+            f"{folder.path}: cache_tokens is {tokens}, one sequence may have {context}; "
+            "give more, or a smaller max_context"
+        )
+    return context, tokens
+
+
+def context_of(folder: ModelFolder, wanted: int | None) -> int:
     """Tokens of one sequence: what is wanted, or the model's limit up to ``DEFAULT_CONTEXT``.
 
     Raises:
         ModelError: more is wanted than the model allows.
     """
     # The model's config, not the file: GPT-2's file spells it n_positions.
-    limit = getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT
+    limit = getattr(folder.config, "max_position_embeddings", None) or DEFAULT_CONTEXT
     context = wanted or min(limit, DEFAULT_CONTEXT)
     if context > limit:
-        raise ModelError(f"{path}: max_context is {context}, the model allows {limit}")
+        raise ModelError(f"{folder.path}: max_context is {context}, the model allows {limit}")
     return context
 
 
@@ -236,7 +200,12 @@ def _tokenizer(path: Path) -> tuple[Any, list[int]]:
     return tokenizer.plain, list(tokenizer.stop_ids)
 
 
-def load_model(path: Path, group: "Group | None" = None) -> "PreTrainedModel":
+def load_model(path: Path) -> "PreTrainedModel":
+    """The model of a directory on the CPU; see ``build_model``."""
+    return build_model(ModelFolder(path))
+
+
+def build_model(folder: ModelFolder, group: "Group | None" = None) -> "PreTrainedModel":
     """The model on the CPU, every weight from the files and none made up.
 
     With a ``group``, this rank's part of it.
@@ -248,62 +217,38 @@ def load_model(path: Path, group: "Group | None" = None) -> "PreTrainedModel":
     import torch
     from transformers.initialization import no_init_weights
 
-    config, dtype = model_config(path)
+    config, path = folder.config, folder.path
     from transformers import AutoModelForCausalLM
 
-    if is_packed(path):
-        dtype = torch.bfloat16  # what the packed layers multiply with
+    # bf16 is what the packed layers multiply with.
+    dtype = torch.bfloat16 if folder.packed else folder.dtype
     try:
         with _BUILDING, no_init_weights():
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except (ValueError, ImportError) as error:
         raise ModelError(f"{path}: no causal language model: {error}") from error
-    refuse_unsupported(config, path / "config.json")
-    refuse_foreign_attention(model, path / "config.json")
-    packed: list[Any] = list(install_packed(model, path))
+    refuse_unsupported(config, folder.where)
+    refuse_foreign_attention(model, folder.where)
+    packed: list[Any] = list(install_packed(model, folder))
     if group is None:
-        _fill(model, path)
+        _fill(model, folder)
     else:
         from serving.parallel.shard import Cuts, shard
 
         kinds = {type(layer) for layer in packed}
         shard(model, group, path)
-        _fill(model, path, Cuts(model, group).part)
+        _fill(model, folder, Cuts(model, group).part)
         packed = [m for m in model.modules() if isinstance(m, tuple(kinds))]
     for layer in packed:
         layer.prepare()
     return model.eval()
 
 
-def model_config(path: Path) -> tuple[Any, "torch.dtype"]:
-    """The architecture that ``config.json`` describes, and the type of its weights.
-
-    Raises:
-        ModelError: transformers does not take it.
-    """
-    import torch
-    from transformers import AutoConfig
-
-    try:
-        config: Any = AutoConfig.from_pretrained(
-            str(path), local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # validation errors of many kinds
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{path / 'config.json'}: {reason}") from error
-    dtype = getattr(config, "dtype", None) or torch.float32
-    if isinstance(dtype, str):
-        dtype = getattr(torch, dtype, dtype)
-    if not isinstance(dtype, torch.dtype):
-        raise ModelError(f"{path / 'config.json'}: dtype: {dtype!r} is no type of torch")
-    return config, dtype
-
-
-def _fill(model: "PreTrainedModel", path: Path, part: "Part | None" = None) -> None:
+def _fill(model: "PreTrainedModel", folder: ModelFolder, part: "Part | None" = None) -> None:
     """Copy the weights of the files, or the ``part`` of each, into the model; tie what is tied."""
-    own = model.state_dict()
+    path, own = folder.path, model.state_dict()
     seen = set()
-    for name, tensor in model_tensors(path):
+    for name, tensor in model_tensors(folder):
         if name not in own:
             raise ModelError(f"{path}: unknown weight {name!r} for this config.json")
         if part is not None:

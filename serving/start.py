@@ -4,10 +4,12 @@ import json
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from serving.client import Endpoint
+from serving.settings import EngineSettings
 
 _USAGE = """\
 {model} is served at {url}
@@ -29,64 +31,75 @@ Ctrl-C stops it.
 
 def start_endpoint(
     model: str,
+    settings: EngineSettings,
     *,
     host: str,
     port: int,
     api_key: str | None,
     name: str | None,
-    slots: int,
-    max_context: int | None,
-    cache_tokens: int | None,
-    int8_cache: bool,
-    reproducible: bool,
-    tensor_parallel: int,
     lora: list[str],
-    engine: str,
     as_json: bool,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then stop everything that was started.
 
+    Args:
+        model: what users name it by; see ``resolve_model``.
+        settings: how it is run, but for the adapters.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        api_key: what clients must send; None makes one.
+        name: the name clients ask for; None takes the folder's.
+        lora: adapters as ``NAME=DIR``.
+        as_json: print the endpoint as JSON.
+
     Raises:
-        ConfigError: no such model, or the port is taken; before anything starts.
+        ConfigError: no such model, adapter or engine, or the port is taken; before anything
+            starts.
         ModelError: the model is damaged or unsupported.
     """
     from clusters.connect import ClusterConfig, connect
-    from serving.app import CacheSettings, serve_model
-    from serving.directory import check_model
+    from serving.app import serve_model
     from serving.proxy import check_address
     from serving.resolve import resolve_model
 
     path = resolve_model(model)
+    name = name or _name_of(model)
     check_address(host, port, "made below" if api_key is None else api_key)
-    check_model(path)
-    adapters = _adapters(lora, name or _name_of(model))
-    _check_engine(engine)
-    if tensor_parallel > 1:
-        from serving.load import model_config
-        from serving.parallel.shard import check_cut
-
-        check_cut(model_config(path)[0], tensor_parallel, path / "config.json")
+    settings = replace(settings, adapters=_adapters(lora, name))
+    _check(path, settings)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with connect("embedded", ClusterConfig()):
             signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own handler there
             with serve_model(
-                path,
-                model_name=name or _name_of(model),
-                host=host,
-                port=port,
-                api_key=api_key,
-                slots=slots,
-                max_context=max_context,
-                cache=CacheSettings(cache_tokens, int8_cache, reproducible),
-                tensor_parallel=tensor_parallel,
-                adapters=adapters,
-                engine=engine,
+                path, model_name=name, host=host, port=port, api_key=api_key, engine=settings
             ) as endpoint:
                 _announce(endpoint, as_json)
                 threading.Event().wait()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
+
+
+def _check(path: Path, settings: EngineSettings) -> None:
+    """Say now what would else be said by a replica that does not start.
+
+    Raises:
+        ConfigError: no such engine, or it has not what was asked for.
+        ModelError: the model is damaged, cannot be cut so, or has a smaller context,
+            or the cache holds no whole sequence.
+    """
+    from serving.directory import check_model
+    from serving.folder import ModelFolder
+    from serving.load import sizes_of
+
+    check_model(path)
+    _check_engine(settings)
+    folder = ModelFolder(path)
+    sizes_of(folder, settings)
+    if settings.tensor_parallel > 1:
+        from serving.parallel.shard import check_cut
+
+        check_cut(folder.config, settings.tensor_parallel, folder.where)
 
 
 def _adapters(said: list[str], model_name: str) -> dict[str, Path]:
@@ -113,12 +126,12 @@ def _adapters(said: list[str], model_name: str) -> dict[str, Path]:
     return adapters
 
 
-def _check_engine(name: str) -> None:
+def _check_engine(settings: EngineSettings) -> None:
     from clusters.config import ConfigError
     from serving.engines.choose import EngineUnavailable, check_engine
 
     try:
-        check_engine(name)
+        check_engine(settings)
     except EngineUnavailable as error:
         raise ConfigError(f"--engine: {error}") from error
 

@@ -16,6 +16,7 @@ from serving.bench.lengths import Lengths
 from serving.bench.summary import summarise
 from serving.bench.targets import EngineTarget, Target, open_endpoint
 from serving.bench.workload import Ask, arrivals, random_asks, read_asks
+from serving.settings import EngineSettings
 
 if TYPE_CHECKING:
     from serving.engine.engine import PagedEngine
@@ -51,22 +52,8 @@ class Load:
         return f"{self.requests} requests, {pace}{limit}"
 
 
-@dataclass(frozen=True)
-class EngineChoice:
-    """How a model is run where it is measured in this process."""
-
-    slots: int = 16
-    max_context: int | None = None
-    threads: int | None = None
-    cache_tokens: int | None = None
-    int8_cache: bool = False
-    reproducible: bool = True
-    dense_rows: int | None = None
-    """None: as ``inkstone serve quantize`` measured; 0: no bf16 copy."""
-
-
 def run_bench(
-    target: str, load: Load, choice: EngineChoice, api_key: str | None
+    target: str, load: Load, settings: EngineSettings, api_key: str | None
 ) -> tuple[dict[str, Any], list[Record]]:
     """Measure a model in this process, or the endpoint behind a URL.
 
@@ -81,7 +68,7 @@ def run_bench(
     if target.startswith(("http://", "https://")):
         result, records = asyncio.run(_online(target, load, api_key))
     else:
-        result, records = _offline(target, load, choice)
+        result, records = _offline(target, load, settings)
     summary = summarise(records)
     if summary.failed == summary.requests:
         raise ConfigError(f"{target}: no request was answered; the first: {summary.first_error}")
@@ -100,26 +87,28 @@ async def _online(url: str, load: Load, api_key: str | None) -> tuple[dict[str, 
     return {"engine": None, "cached_tokens": cached, "roofline": None}, records
 
 
-def _offline(name: str, load: Load, choice: EngineChoice) -> tuple[dict[str, Any], list[Record]]:
-    from serving.load import load_engine, model_config
-    from serving.quant.open import measured_dense_rows
+def _offline(
+    name: str, load: Load, settings: EngineSettings
+) -> tuple[dict[str, Any], list[Record]]:
+    from serving.folder import ModelFolder
+    from serving.load import load_engine
     from serving.resolve import resolve_model
 
-    path = resolve_model(name)
-    asks = [_encoded(path, ask) for ask in _asks(load, model_config(path)[0].vocab_size)]
-    context = choice.max_context or max(len(ask.prompt) + ask.max_tokens for ask in asks)
-    threads = choice.threads or len(os.sched_getaffinity(0))
-    dense = measured_dense_rows(path) if choice.dense_rows is None else choice.dense_rows
-    choice = replace(choice, max_context=context, threads=threads, dense_rows=dense)
-    engine: Any = load_engine(path, **asdict(choice))
+    folder = ModelFolder(resolve_model(name))
+    asks = [_encoded(folder.path, ask) for ask in _asks(load, folder.config.vocab_size)]
+    context = settings.max_context or max(len(ask.prompt) + ask.max_tokens for ask in asks)
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    dense = folder.dense_rows if settings.dense_rows is None else settings.dense_rows
+    settings = replace(settings, max_context=context, threads=threads, dense_rows=dense)
+    engine: Any = load_engine(folder.path, settings)
     try:
-        return asyncio.run(_in_process(engine, load, asks, choice))
+        return asyncio.run(_in_process(engine, load, asks, settings))
     finally:
         engine.close()
 
 
 async def _in_process(
-    engine: "PagedEngine", load: Load, asks: list[Ask], choice: EngineChoice
+    engine: "PagedEngine", load: Load, asks: list[Ask], settings: EngineSettings
 ) -> tuple[dict[str, Any], list[Record]]:
     from serving.bench.roofline import roofline
 
@@ -131,10 +120,10 @@ async def _in_process(
         engine.runner.model,
         engine.decoding.since(before),
         engine.runner.place_bytes,
-        choice.dense_rows,
+        settings.dense_rows,
     )
     return {
-        "engine": asdict(choice),
+        "engine": asdict(settings),
         "cached_tokens": cached,
         "roofline": roof and asdict(roof),
     }, records
@@ -180,7 +169,7 @@ def _encoded(path: Path, ask: Ask) -> Ask:
 def bench_and_report(
     target: str,
     load: Load,
-    choice: EngineChoice,
+    settings: EngineSettings,
     api_key: str | None,
     *,
     json_to: str | None,
@@ -197,7 +186,7 @@ def bench_and_report(
     from serving.bench.plot import draw
     from serving.bench.render import render
 
-    result, records = run_bench(target, load, choice, api_key)
+    result, records = run_bench(target, load, settings, api_key)
     render(result, Console(stderr=json_to == "-"))
     if plot_to is not None:
         draw(records, f"{target}: {result['load']}", plot_to)

@@ -1,10 +1,10 @@
 """Which engine a name means."""
 
 import importlib.util
-from pathlib import Path
-from typing import Any
 
 from contracts.engine import Engine, EngineError
+from serving.folder import ModelFolder
+from serving.settings import EngineSettings
 
 ENGINES = ("paged", "transformers", "vllm", "lmdeploy")
 """Ours, the reference, and two that are optional extras."""
@@ -19,43 +19,39 @@ def installed(name: str) -> bool:
     return name == "paged" or importlib.util.find_spec(name) is not None
 
 
-def check_engine(name: str) -> None:
+def check_engine(settings: EngineSettings) -> None:
     """Refuse an engine that cannot be opened here.
 
     Raises:
-        EngineUnavailable: there is none of that name, or it is not installed.
+        EngineUnavailable: there is none of that name, it is not installed, or it lacks a
+            setting that was changed.
     """
+    name = settings.engine
     if name not in ENGINES:
         raise EngineUnavailable(f"engine {name!r}: there are {', '.join(ENGINES)}")
     if not installed(name):
         raise EngineUnavailable(f"engine {name!r} is not installed; pip install 'inkstone[{name}]'")
+    extra = settings.of_paged_alone() if name != "paged" else []
+    if extra:
+        raise EngineUnavailable(f"engine {name!r} has no {', '.join(extra)}; only paged has")
 
 
-def open_other(name: str, path: Path, settings: dict[str, Any], extra: list[str]) -> Engine:
+def open_other(folder: ModelFolder, settings: EngineSettings) -> Engine:
     """An engine other than ``paged``.
-
-    Args:
-        name: which.
-        path: model directory.
-        settings: what every engine takes: ``slots``, ``max_context``, ``threads``,
-            ``cache_tokens``.
-        extra: settings of ``paged`` alone that were asked for.
 
     Raises:
         EngineUnavailable: says what to install, or which setting to leave out.
         ModelError: the model cannot be opened.
     """
-    check_engine(name)
-    if extra:
-        raise EngineUnavailable(f"engine {name!r} has no {', '.join(extra)}; only paged has")
-    if name == "vllm":
+    check_engine(settings)
+    if settings.engine == "vllm":
         from serving.engines.vllm import open_vllm
 
-        return open_vllm(path, **settings)
-    if name == "lmdeploy":
+        return open_vllm(folder, settings)
+    if settings.engine == "lmdeploy":
         from serving.engines.lmdeploy import open_lmdeploy
 
-        return open_lmdeploy(path, **settings)
+        return open_lmdeploy(folder, settings)
     from serving.engines.reference import open_reference
 
-    return open_reference(path, **settings)
+    return open_reference(folder, settings)

@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from contracts.engine import EngineRequest, FinishReason, TokenChunk
 from serving.directory import model_digest
 from serving.engines.plain import OtherEngine
+from serving.folder import ModelFolder
+from serving.settings import EngineSettings
 
 _REASONS = {
     "stop": FinishReason.STOP,
@@ -17,14 +18,7 @@ _REASONS = {
 }
 
 
-def open_lmdeploy(
-    path: Path,
-    *,
-    slots: int = 16,
-    max_context: int | None = None,
-    threads: int | None = None,
-    cache_tokens: int | None = None,
-) -> "LmdeployEngine":
+def open_lmdeploy(folder: ModelFolder, settings: EngineSettings) -> "LmdeployEngine":
     """The engine over a model directory, on LMDeploy's PyTorch backend, which sizes its own
     threads and cache.
 
@@ -34,14 +28,13 @@ def open_lmdeploy(
     from lmdeploy import PytorchEngineConfig
     from lmdeploy.serve.core import AsyncEngine
 
-    from serving.load import context_of, model_config
+    from serving.load import context_of
 
-    digest = model_digest(path)
-    config, _ = model_config(path)
-    context = context_of(path, config, max_context)
-    backend = PytorchEngineConfig(session_len=context, max_batch_size=slots)
-    engine = AsyncEngine(str(path), backend="pytorch", backend_config=backend)
-    return LmdeployEngine(engine, context, config.vocab_size, digest)
+    digest = model_digest(folder.path)
+    context = context_of(folder, settings.max_context)
+    backend = PytorchEngineConfig(session_len=context, max_batch_size=settings.slots)
+    engine = AsyncEngine(str(folder.path), backend="pytorch", backend_config=backend)
+    return LmdeployEngine(engine, context, folder.config.vocab_size, digest)
 
 
 class LmdeployEngine(OtherEngine):

@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +28,8 @@ from serving.engine.checks import check_ids, check_request
 from serving.engine.errors import Interrupted
 from serving.engine.stream import Stream, deliver
 from serving.engines.offered import check_offered
-from serving.quant.open import is_packed
+from serving.folder import ModelFolder
+from serving.settings import EngineSettings
 
 _PAGE = 32
 """Tokens per page of its cache."""
@@ -40,14 +40,7 @@ _OFFERED = ("max_tokens", "stop_token_ids", "temperature", "seed", "top_p", "top
 """What greedy decoding takes, or does not depend on."""
 
 
-def open_reference(
-    path: Path,
-    *,
-    slots: int = 16,
-    max_context: int | None = None,
-    threads: int | None = None,
-    cache_tokens: int | None = None,
-) -> "ReferenceEngine":
+def open_reference(folder: ModelFolder, settings: EngineSettings) -> "ReferenceEngine":
     """The engine over a model directory, on the CPU.
 
     Raises:
@@ -55,22 +48,23 @@ def open_reference(
     """
     from transformers import AutoModelForCausalLM
 
-    from serving.load import context_of, model_config
+    from serving.load import context_of
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if is_packed(path):
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    path = folder.path
+    if folder.packed:
         raise ModelError(f"{path}: packed weights run on the engine paged only")
     digest = model_digest(path)
-    config, dtype = model_config(path)
-    context = context_of(path, config, max_context)
+    context = context_of(folder, settings.max_context)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            str(path), local_files_only=True, trust_remote_code=False, dtype=dtype
+            str(path), local_files_only=True, trust_remote_code=False, dtype=folder.dtype
         )
     except (ValueError, OSError, RuntimeError) as error:
         raise ModelError(f"{path}: transformers does not load it: {error}") from error
-    return ReferenceEngine(model, context, slots, cache_tokens or slots * context, digest)
+    places = settings.cache_tokens or settings.slots * context
+    return ReferenceEngine(model, context, settings.slots, places, digest)
 
 
 @dataclass(eq=False)

@@ -1,22 +1,16 @@
 """vLLM behind our protocol (extra ``vllm``)."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from contracts.engine import EngineRequest, FinishReason, TokenChunk
 from serving.directory import model_digest
 from serving.engines.plain import OtherEngine
+from serving.folder import ModelFolder
+from serving.settings import EngineSettings
 
 
-def open_vllm(
-    path: Path,
-    *,
-    slots: int = 16,
-    max_context: int | None = None,
-    threads: int | None = None,
-    cache_tokens: int | None = None,
-) -> "VllmEngine":
+def open_vllm(folder: ModelFolder, settings: EngineSettings) -> "VllmEngine":
     """The engine over a model directory. vLLM sizes its own threads and cache.
 
     Raises:
@@ -25,15 +19,19 @@ def open_vllm(
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from serving.load import context_of, model_config
+    from serving.load import context_of
 
-    digest = model_digest(path)
-    config, _ = model_config(path)
-    context = context_of(path, config, max_context)
+    digest = model_digest(folder.path)
+    context = context_of(folder, settings.max_context)
     arguments = AsyncEngineArgs(
-        model=str(path), max_model_len=context, max_num_seqs=slots, skip_tokenizer_init=True
+        model=str(folder.path),
+        max_model_len=context,
+        max_num_seqs=settings.slots,
+        skip_tokenizer_init=True,
     )
-    return VllmEngine(AsyncLLM.from_engine_args(arguments), context, config.vocab_size, digest)
+    return VllmEngine(
+        AsyncLLM.from_engine_args(arguments), context, folder.config.vocab_size, digest
+    )
 
 
 class VllmEngine(OtherEngine):

@@ -18,6 +18,7 @@ from serving.directory import ModelError
 from serving.engine.plan import Chunk
 from serving.engine.runner import ModelRunner, RunnerConfig
 from serving.engine.scoring import Pack
+from serving.folder import ModelFolder
 from serving.lora.files import Adapter
 from serving.lora.install import check_adapter, install
 from serving.parallel.group import Group
@@ -171,7 +172,7 @@ def follow(runner: RankRunner, name: str, *arguments: Any) -> None:
 
 
 def open_parallel(
-    path: Path, config: RunnerConfig, dense_rows: int | None, threads: int
+    folder: ModelFolder, config: RunnerConfig, dense_rows: int | None, threads: int
 ) -> ModelRunner:
     """The runner of a model cut over this process and ``config.ranks - 1`` new ones.
 
@@ -179,22 +180,23 @@ def open_parallel(
         ModelError: the model cannot be opened, or cut so.
         WorkerLost: a rank did not start.
     """
-    from serving.load import model_config, open_runner
+    from serving.load import open_runner
     from serving.parallel.shard import check_cut
 
     size = config.ranks
-    check_cut(model_config(path)[0], size, path / "config.json")
+    check_cut(folder.config, size, folder.where)
     workers = Workers(size)
     try:
         workers.hear()
         for rank, pipe in enumerate(workers.pipes, start=1):
-            _send(pipe, (Rank(path, config, dense_rows, threads), workers.meeting, rank, size))
+            opening = Rank(folder.path, config, dense_rows, threads)
+            _send(pipe, (opening, workers.meeting, rank, size))
         group = Group(workers.meeting, 0, size, torch.device("cpu"))
 
         def first(model: PreTrainedModel, config: RunnerConfig) -> ModelRunner:
             return FirstRunner(model, config, group, workers)
 
-        runner = open_runner(path, config, dense_rows, group=group, make=first)
+        runner = open_runner(folder, config, dense_rows, group=group, make=first)
         workers.hear()
         return runner
     except ModelError:
@@ -214,7 +216,8 @@ def open_rank(opening: Rank, meeting: Path, rank: int, size: int) -> RankRunner:
     def make(model: PreTrainedModel, config: RunnerConfig) -> RankRunner:
         return RankRunner(model, config, group)
 
-    runner = open_runner(opening.path, opening.config, opening.dense_rows, group=group, make=make)
+    folder = ModelFolder(opening.path)
+    runner = open_runner(folder, opening.config, opening.dense_rows, group=group, make=make)
     assert isinstance(runner, RankRunner)
     return runner
 

@@ -11,6 +11,7 @@ from clusters.artifact import Artifact
 from clusters.config import ConfigError
 from contracts.manifest import MANIFEST_NAME, hash_file
 from contracts.token_store import STORE_NAME, TokenStoreMeta, shard_tokens
+from serving.folder import ModelFolder
 
 HELD_OUT = 0.2
 """Share of a text, its end, that perplexity is taken on where no other text is given."""
@@ -133,8 +134,5 @@ def _from_store(root: Path, tokenizer_dir: Path) -> Text:
 
 def window_length(model_dir: Path, wanted: int) -> int:
     """Tokens per window: what is wanted, or the model's context where that is shorter."""
-    from serving.load import model_config
-
-    config, _ = model_config(model_dir)
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = getattr(ModelFolder(model_dir).config, "max_position_embeddings", None)
     return min(wanted, limit) if limit else wanted

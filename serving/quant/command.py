@@ -1,9 +1,9 @@
 """``inkstone serve quantize``: a model directory packed and measured, without a recipe."""
 
 import json
-import shutil
+import resource
 import sys
-import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from serving.resolve import resolve_model
 if TYPE_CHECKING:
     from serving.quant.measure.run import Measured
     from serving.quant.select import Selection
+    from serving.quant.work import Work
 
 REPORT_NAME = "quantize.json"
 """What was measured, beside the weights."""
@@ -47,7 +48,8 @@ class Asked:
 def quantize_model(asked: Asked) -> None:
     """Pack, measure, write ``asked.out``, and print what was found.
 
-    The folder appears whole or not at all.
+    The folder appears whole or not at all. Killed while it packs, the same command goes on at
+    the piece it was at.
 
     Raises:
         ConfigError: an option is wrong, ``out`` exists, or text is missing or too short.
@@ -61,26 +63,47 @@ def quantize_model(asked: Asked) -> None:
     progress = Progress(sys.stderr)
     if asked.method is None:
         progress.say(_default_said(config))
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{asked.out.name}-", dir=asked.out.parent))
-    try:
-        from serving.quant.select import select
+    import torch
 
-        chosen = select(source, config)
-        report = _pack(source, partial, config, chosen, calibration, progress)
+    from serving.quant.select import select
+    from serving.quant.work import work_beside
+
+    if asked.threads is not None:
+        torch.set_num_threads(asked.threads)
+    chosen = select(source, config)
+    with work_beside(asked.out, _fingerprint(source, config, calibration), progress) as work:
+        report = _pack(work, source, config, chosen, calibration, progress)
+        model = work.assemble()
+        _write_side_files(source, model, config, chosen, None)
         if asked.measure:
-            measured = _measure(asked, source, partial, held_out, progress)
+            measured = _measure(asked, source, model, held_out, progress)
             report |= _told(measured)
-            _write_side_files(source, partial, config, chosen, measured.dense_rows)
+            _write_side_files(source, model, config, chosen, measured.dense_rows)
             _print(asked, config, measured, report)
         elif asked.as_json:
             print(json.dumps(report, indent=1))
-        (partial / REPORT_NAME).write_text(json.dumps(report, indent=1) + "\n")
-        partial.chmod(0o755)
-        partial.rename(asked.out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        (model / REPORT_NAME).write_text(json.dumps(report, indent=1) + "\n")
+        model.rename(asked.out)
     print(f"wrote {asked.out}; serve it with: inkstone serve start {asked.out}", file=sys.stderr)
+
+
+def _fingerprint(
+    source: Path, config: QuantizeConfig, calibration: list[list[int]]
+) -> dict[str, Any]:
+    """All that decides the bytes of the packed weights."""
+    import torch
+
+    from contracts.manifest import hash_bytes
+    from serving.directory import model_digest
+    from serving.stages import STAGES
+
+    return {
+        "version": STAGES[0].version,
+        "model": model_digest(source),
+        "config": config.model_dump(),
+        "calibration": hash_bytes(json.dumps(calibration).encode()),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _config(asked: Asked) -> QuantizeConfig:
@@ -134,26 +157,29 @@ def _texts(
 
 
 def _pack(
+    work: "Work",
     source: Path,
-    target: Path,
     config: QuantizeConfig,
     chosen: "Selection",
     windows: list[list[int]],
     progress: Progress,
 ) -> dict[str, Any]:
-    from serving.quant.pieces import piece_name, pieces_of
+    from serving.quant.pieces import make_pieces, pieces_of
     from serving.quant.stage import summary
 
+    started = time.monotonic()
     pieces = pieces_of(source, chosen, config, windows)
-    stats = []
-    with progress.task("quantize", pieces.count, pieces.unit) as task:
-        for index in range(pieces.count):
-            stats.append(vars(pieces.make(index, target / piece_name(config, index))))
-            task.advance()
-    _write_side_files(source, target, config, chosen, None)
+    stats = make_pieces(pieces, work.units, config, progress)
+    seconds = time.monotonic() - started
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for line in chosen.told():
         progress.say(line)
-    return {"config": config.model_dump(), **summary(stats, chosen.kept)}
+    progress.say(f"packed in {seconds:.0f} s, peak memory {peak / 2**20:.0f} MiB")
+    return {
+        "config": config.model_dump(),
+        **summary(stats, chosen.kept),
+        "packing": {"seconds": seconds, "peak_bytes": peak},
+    }
 
 
 def _write_side_files(

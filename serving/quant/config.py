@@ -1,10 +1,12 @@
 """Config of ``serving.quantize``, and what a quantised config.json says."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clusters.config import StageConfig
+from serving.directory import ModelError
 
 CONFIG_KEY = "inkstone_quantization"
 """Key of ``QuantizedWeights`` in the model's config.json."""
@@ -58,3 +60,23 @@ class QuantizedWeights(BaseModel):
     dense_rows: int | None = Field(default=None, gt=0)
     """Rows of activations from which a bf16 copy was measured to be faster; the engine keeps
     that copy unless told otherwise. Without it there is none."""
+
+
+def quantized_weights(said: dict[str, Any], where: Path) -> QuantizedWeights | None:
+    """What a config.json says of our own packing; None where it says nothing.
+
+    Args:
+        said: its contents.
+        where: the file, for errors.
+
+    Raises:
+        ModelError: it says nothing sensible.
+    """
+    if CONFIG_KEY not in said:
+        return None
+    try:
+        return QuantizedWeights.model_validate(said[CONFIG_KEY])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([CONFIG_KEY, *map(str, first["loc"])])
+        raise ModelError(f"{where}: {key}: {first['msg']}") from error

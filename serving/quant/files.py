@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -45,23 +44,6 @@ def side_files(
     for name in _SIDE_FILES:
         if (source / name).is_file():
             yield name, (source / name).read_bytes()
-
-
-def quantized_weights(path: Path) -> QuantizedWeights | None:
-    """What a model directory's config.json says of its packing; None where it is not packed.
-
-    Raises:
-        ModelError: it says nothing sensible.
-    """
-    said = read_config(path).get(CONFIG_KEY)
-    if said is None:
-        return None
-    try:
-        return QuantizedWeights.model_validate(said)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join([CONFIG_KEY, *map(str, first["loc"])])
-        raise ModelError(f"{path / 'config.json'}: {key}: {first['msg']}") from error
 
 
 def install(model: PreTrainedModel, weights: QuantizedWeights, path: Path) -> list[PackedLinear]:

@@ -1,11 +1,10 @@
 """Packed weights of a model directory, ours or the hub's: layers for them, and their tensors."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.directory import read_config, tensors_of, weight_files
-from serving.quant.config import CONFIG_KEY, HUB_KEY
+from serving.directory import tensors_of, weight_files
+from serving.folder import ModelFolder
 
 if TYPE_CHECKING:
     import torch
@@ -13,50 +12,32 @@ if TYPE_CHECKING:
     from serving.quant.formats import PackedLinear
 
 
-def is_packed(path: Path) -> bool:
-    """Whether config.json says that weights are packed."""
-    said = read_config(path)
-    return CONFIG_KEY in said or HUB_KEY in said
-
-
-def install_packed(model: Any, path: Path) -> "list[PackedLinear]":
+def install_packed(model: Any, folder: ModelFolder) -> "list[PackedLinear]":
     """Put empty layers over packed weights in the place of what is packed.
 
     Raises:
         ModelError: what config.json says cannot be read or does not fit the model.
     """
-    from serving.quant.files import install, quantized_weights
-    from serving.quant.hub.config import scheme_of
+    from serving.quant.files import install
     from serving.quant.hub.weights import install_hub
 
-    weights = quantized_weights(path)
-    if weights is not None:
-        return install(model, weights, path)
-    scheme = scheme_of(path)
-    return [] if scheme is None else install_hub(model, scheme, path)
+    if folder.weights is not None:
+        return install(model, folder.weights, folder.path)
+    if folder.scheme is not None:
+        return install_hub(model, folder.scheme, folder.path)
+    return []
 
 
-def model_tensors(path: Path) -> "Iterator[tuple[str, torch.Tensor]]":
+def model_tensors(folder: ModelFolder) -> "Iterator[tuple[str, torch.Tensor]]":
     """Every tensor by the name it has in the model.
 
     Raises:
         ModelError: a file is missing or damaged, or a packed module is not whole.
     """
-    if HUB_KEY in read_config(path):
-        from serving.quant.hub.config import scheme_of
+    if folder.weights is None and folder.scheme is not None:
         from serving.quant.hub.weights import hub_tensors
 
-        scheme = scheme_of(path)
-        if scheme is not None:
-            yield from hub_tensors(path, scheme)
+        yield from hub_tensors(folder.path, folder.scheme)
         return
-    for file in weight_files(path):
+    for file in weight_files(folder.path):
         yield from tensors_of(file)
-
-
-def measured_dense_rows(path: Path) -> int | None:
-    """Rows from which a bf16 copy was measured to be faster, where the directory says so."""
-    from serving.quant.files import quantized_weights
-
-    weights = quantized_weights(path)
-    return None if weights is None else weights.dense_rows

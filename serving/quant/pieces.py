@@ -6,10 +6,12 @@ one piece is in memory, and the bytes of a piece do not depend on which were wri
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
+from clusters.progress import Progress
+from clusters.units import Units
 from serving.directory import tensors_of, weight_files
 from serving.quant.awq.layer import pack_layer
 from serving.quant.awq.walk import LayerWalk
@@ -64,6 +66,28 @@ def pieces_of(
     if config.method == "awq":
         return ByLayer(source, chosen, config, windows)
     return ByFile(source, chosen, config)
+
+
+def make_pieces(
+    pieces: Pieces, units: Units, config: QuantizeConfig, progress: Progress
+) -> list[dict[str, Any]]:
+    """Make each piece as a unit of its own; those that are published are only gone past.
+
+    Returns:
+        ``FileStats`` of all pieces, as plain data.
+    """
+    with progress.task("quantize", pieces.count, pieces.unit) as task:
+        for index in range(pieces.count):
+            name = f"quantize/{index:05d}"
+            if units.pending([name]):
+                with units.start(name) as unit:
+                    target = unit.path(f"model/{piece_name(config, index)}")
+                    unit.stats = vars(pieces.make(index, target))
+                task.advance()
+            else:
+                pieces.skip(index)
+                task.resume(index + 1)
+    return [record.stats for record in units.records("quantize")]
 
 
 def quantize_file(

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from serving.directory import ModelError, read_config
-from serving.load import model_config
+from serving.folder import ModelFolder
 from serving.quant.config import CONFIG_KEY, HUB_KEY, QuantizeConfig
 from serving.quant.formats import format_of
 
@@ -33,7 +33,7 @@ def select(source: Path, config: QuantizeConfig) -> Selection:
             already.
     """
     _refuse_packed(source)
-    architecture, _ = model_config(source)
+    architecture = ModelFolder(source).config
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(architecture)

@@ -16,7 +16,7 @@ def run_quantize(context: StageContext) -> dict[str, Any]:
         Bytes, errors and what was kept.
     """
     from serving.quant.files import side_files
-    from serving.quant.pieces import piece_name, pieces_of
+    from serving.quant.pieces import make_pieces, pieces_of
     from serving.quant.select import select
 
     config: QuantizeConfig = context.config
@@ -24,23 +24,13 @@ def run_quantize(context: StageContext) -> dict[str, Any]:
     windows = _calibration(context, source) if config.method == "awq" else []
     chosen = select(source, config)
     pieces = pieces_of(source, chosen, config, windows)
-    units = context.out.units
-    with context.progress.task("quantize", pieces.count, pieces.unit) as task:
-        for index in range(pieces.count):
-            name = f"quantize/{index:05d}"
-            if units.pending([name]):
-                with units.start(name) as unit:
-                    target = unit.path(f"model/{piece_name(config, index)}")
-                    unit.stats = vars(pieces.make(index, target))
-            else:
-                pieces.skip(index)
-            task.advance()
+    stats = make_pieces(pieces, context.out.units, config, context.progress)
     failpoint("serving.quantize.before_config")
     for name, data in side_files(source, chosen, config):
         context.out.path(f"model/{name}").write_bytes(data)
     for line in chosen.told():
         context.progress.say(line)
-    return summary([record.stats for record in units.records("quantize")], chosen.kept)
+    return summary(stats, chosen.kept)
 
 
 def _calibration(context: StageContext, source: Path) -> list[list[int]]:

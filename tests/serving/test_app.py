@@ -26,6 +26,7 @@ from serving.client import Client, Endpoint
 from serving.directory import ModelError
 from serving.load import load_engine
 from serving.proxy import check_address
+from serving.settings import EngineSettings
 from serving.tokenizer import ChatTokenizer
 
 HELLO = [Message(role="user", content="the lazy dog")]
@@ -33,8 +34,9 @@ HELLO = [Message(role="user", content="the lazy dog")]
 
 @pytest.fixture(scope="module")
 def endpoint(ray_session: None, model_dir: Path) -> Iterator[Endpoint]:
+    engine = EngineSettings(slots=4, threads=2)
     with serve_model(
-        model_dir, model_name="tiny", port=0, api_key="sk-1", slots=4, threads=2, num_cpus=0.1
+        model_dir, model_name="tiny", port=0, api_key="sk-1", engine=engine, num_cpus=0.1
     ) as endpoint:
         yield endpoint
 

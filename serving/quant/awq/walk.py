@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from serving.directory import ModelError, locate_tensors, read_tensor
-from serving.load import model_config
+from serving.folder import ModelFolder
 from serving.quant.awq.layer import Seen, Tensors, Watch
 from serving.support import refuse_unsupported
 
@@ -34,8 +34,8 @@ class LayerWalk:
             ModelError: the architecture is not one of ``FAMILIES``, or weights are missing or
                 do not match it.
         """
-        config, _ = model_config(source)
-        where = source / "config.json"
+        folder = ModelFolder(source)
+        config, where = folder.config, folder.where
         if config.model_type not in FAMILIES:
             raise ModelError(
                 f"{where}: {config.model_type}: method awq knows where scales go in "

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.directory import ModelError, read_config
+from serving.directory import ModelError
 from serving.quant.config import HUB_KEY
 
 _GROUPS = (128, 64, 32)
@@ -30,16 +30,20 @@ class Scheme:
         return next((g for g in _GROUPS if whole % g == 0 and in_features % g == 0), 0)
 
 
-def scheme_of(path: Path) -> Scheme | None:
-    """The scheme of a model directory, or None where the hub's key is not there.
+def scheme_of(config: dict[str, Any], file: Path) -> Scheme | None:
+    """The scheme that a config.json names, or None where the hub's key is not there.
+
+    Args:
+        config: its contents.
+        file: where it stands, for errors.
 
     Raises:
         ModelError: it is none that can be read.
     """
-    said = read_config(path).get(HUB_KEY)
+    said = config.get(HUB_KEY)
     if said is None:
         return None
-    where = f"{path / 'config.json'}: {HUB_KEY}"
+    where = f"{file}: {HUB_KEY}"
     if not isinstance(said, dict):
         raise ModelError(f"{where}: not an object")
     method = said.get("quant_method")

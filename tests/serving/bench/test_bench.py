@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from clusters.config import ConfigError
 from contracts.manifest import hash_bytes
-from serving.bench.command import EngineChoice, Load, run_bench
+from serving.bench.command import Load, run_bench
 from serving.bench.lengths import Lengths
 from serving.cli import app
 from serving.http.service import Service
 from serving.load import load_engine
+from serving.settings import EngineSettings
 from serving.tokenizer import ChatTokenizer
 from tests.serving.http.conftest import KEY, listening
 
@@ -59,7 +60,7 @@ def test_the_same_seed_asks_the_same(model_dir: Path) -> None:
     load = Load(5, Lengths("uniform", 3, 30), Lengths("uniform", 1, 9), concurrency=2, seed=11)
     totals = []
     for _ in range(2):
-        result, records = run_bench(str(model_dir), load, EngineChoice(slots=2), None)
+        result, records = run_bench(str(model_dir), load, EngineSettings(slots=2), None)
         summary = result["summary"]
         totals.append((summary["prompt_tokens"], summary["new_tokens"]))
         assert all(record.error is None for record in records)
@@ -68,7 +69,7 @@ def test_the_same_seed_asks_the_same(model_dir: Path) -> None:
 
 def test_requests_arrive_at_the_rate(model_dir: Path) -> None:
     load = Load(12, Lengths("fixed", 4), Lengths("fixed", 2), rate=40.0, seed=1)
-    _, records = run_bench(str(model_dir), load, EngineChoice(slots=12), None)
+    _, records = run_bench(str(model_dir), load, EngineSettings(slots=12), None)
     dues = [record.due for record in records]
     assert dues == sorted(dues)
     assert dues[-1] > 0.1
@@ -94,7 +95,7 @@ def test_an_endpoint(url: str, model_dir: Path, tmp_path: Path) -> None:
 
 def test_random_prompts_fit_an_endpoint_of_unknown_vocabulary(url: str) -> None:
     load = Load(3, Lengths("fixed", 12), Lengths("fixed", 4), rate=50.0)
-    result, _ = run_bench(url, load, EngineChoice(), KEY)
+    result, _ = run_bench(url, load, EngineSettings(), KEY)
     assert result["summary"]["prompt_tokens"] == 36
     assert result["summary"]["new_tokens"] == 12
 
@@ -103,20 +104,20 @@ def test_refusals_are_counted_and_said(model_dir: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"prompt": [1, 2]}\n{"prompt": [1000000]}\n')
     load = Load(4, Lengths("fixed", 1), Lengths("fixed", 2), file=prompts)
-    result, _ = run_bench(str(model_dir), load, EngineChoice(slots=2), None)
+    result, _ = run_bench(str(model_dir), load, EngineSettings(slots=2), None)
     assert result["summary"]["failed"] == 2
     assert "1000000" in result["summary"]["first_error"]
     prompts.write_text('{"prompt": [1000000]}\n')
     with pytest.raises(ConfigError, match="no request was answered"):
-        run_bench(str(model_dir), load, EngineChoice(slots=2), None)
+        run_bench(str(model_dir), load, EngineSettings(slots=2), None)
 
 
 def test_says_what_is_wrong(url: str, model_dir: Path, tmp_path: Path) -> None:
     load = Load(1, Lengths("fixed", 4), Lengths("fixed", 2))
     with pytest.raises(ConfigError, match="its key"):
-        run_bench(url, load, EngineChoice(), "wrong")
+        run_bench(url, load, EngineSettings(), "wrong")
     with pytest.raises(ConfigError, match="is it an endpoint"):
-        run_bench("http://127.0.0.1:9", load, EngineChoice(), None)
+        run_bench("http://127.0.0.1:9", load, EngineSettings(), None)
     bad = tmp_path / "bad.jsonl"
     wrong = {
         "{": "bad.jsonl:1: no JSON",
@@ -128,4 +129,4 @@ def test_says_what_is_wrong(url: str, model_dir: Path, tmp_path: Path) -> None:
         bad.write_text(line + "\n")
         asked = Load(1, load.prompts, load.new, file=bad)
         with pytest.raises(ConfigError, match=says):
-            run_bench(str(model_dir), asked, EngineChoice(), None)
+            run_bench(str(model_dir), asked, EngineSettings(), None)

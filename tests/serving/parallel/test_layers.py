@@ -14,7 +14,8 @@ from serving.directory import ModelError
 from serving.engine.blocks import BlockTable
 from serving.engine.plan import Chunk, Sequence
 from serving.engine.runner import RunnerConfig
-from serving.load import model_config, open_runner
+from serving.folder import ModelFolder
+from serving.load import open_runner
 from serving.parallel.group import Group
 from serving.parallel.runner import RankRunner
 from serving.parallel.shard import check_cut
@@ -61,7 +62,7 @@ def rank_of(path: Path, group: Group, config: RunnerConfig) -> Any:
     def runner_of(model: Any, config: RunnerConfig) -> RankRunner:
         return RankRunner(model, config, group)
 
-    return open_runner(path, config, None, group=group, make=runner_of)
+    return open_runner(ModelFolder(path), config, None, group=group, make=runner_of)
 
 
 def logits_of(runner: Any, prompt: list[int]) -> torch.Tensor:
@@ -79,7 +80,7 @@ def logits_of(runner: Any, prompt: list[int]) -> torch.Tensor:
 def compare(path: Path, tmp_path: Path, size: int, int8_cache: bool = False) -> None:
     prompt = [random.randrange(SIZES["vocab_size"]) for _ in range(random.randint(4, 90))]
     config = RunnerConfig(128, 6, int8_cache=int8_cache)
-    whole = open_runner(path, config, None)
+    whole = open_runner(ModelFolder(path), config, None)
     expected = logits_of(whole, prompt)
 
     def work(group: Group) -> tuple[torch.Tensor, int]:
@@ -119,7 +120,7 @@ def test_four_bit_layers_are_cut_at_their_groups(tmp_path: Path) -> None:
     config = QuantizeConfig(group_size=32)
     packed = run_stage(STAGES[0], config, inputs, store=tmp_path / "store").path("model")
     prompt = [random.randrange(300) for _ in range(40)]
-    expected = logits_of(open_runner(packed, RunnerConfig(128, 6), None), prompt)
+    expected = logits_of(open_runner(ModelFolder(packed), RunnerConfig(128, 6), None), prompt)
 
     def work(group: Group) -> torch.Tensor:
         return logits_of(rank_of(packed, group, RunnerConfig(128, 6, ranks=2)), prompt)
@@ -142,8 +143,8 @@ def test_says_what_cannot_be_cut(tmp_path: Path) -> None:
     llama = make("llama", tmp_path / "llama")
     for size, says in ((3, "num_attention_heads 4"), (4, "num_key_value_heads 2")):
         with pytest.raises(ModelError, match=rf"{says} cannot be cut into tensor_parallel {size}"):
-            check_cut(model_config(llama)[0], size, llama)
+            check_cut(ModelFolder(llama).config, size, llama)
     for family in ("gpt2", "olmo2", "glm"):
         path = make(family, tmp_path / family)
         with pytest.raises(ModelError, match=f"{family}: tensor_parallel is not supported"):
-            check_cut(model_config(path)[0], 2, path)
+            check_cut(ModelFolder(path).config, 2, path)

@@ -1,17 +1,27 @@
+import contextlib
+import fcntl
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from clusters.config import ConfigError
+from clusters.progress import Progress
 from serving.cli import app
 from serving.directory import ModelError
 from serving.load import load_engine, load_model
 from serving.quant.calibration import read_text
 from serving.quant.linear import Int4Linear
+from serving.quant.work import work_beside
 from tests.serving.quant.conftest import as_tokens
 
 
@@ -134,6 +144,61 @@ def test_a_failure_halfway_leaves_nothing(
     with pytest.raises(OSError, match="disk full"):
         run(loud_dir, "--out", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_it_goes_on_where_it_was(loud_dir: Path, text_file: Path, tmp_path: Path) -> None:
+    asked = [loud_dir, "--group", 32, "--calibration", text_file, "--windows", 4, "--no-measure"]
+    token, whole, out = tmp_path / "token", tmp_path / "whole", tmp_path / "packed"
+    run(*asked, "--out", whole)
+    token.touch()
+    options = [*asked, "--out", out, "--threads", torch.get_num_threads()]
+    killed = subprocess.run(
+        [sys.executable, "-m", "serving", "quantize", *map(str, options)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.getcwd(),
+            "INKSTONE_FAILPOINT": f"unit.quantize.after_publish:{token}",
+        },
+        timeout=300,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    kept = tmp_path / ".packed.partial"
+    (first,) = (kept / "parts").iterdir()
+    with work_held(kept), pytest.raises(ConfigError, match="another command is making it"):
+        run(*options)
+    written = first.stat().st_mtime_ns
+    assert "peak memory" in run(*options).stderr
+    weights = sorted(out.glob("*.safetensors"))
+    assert weights[0].stat().st_mtime_ns <= written
+    for file in weights:
+        assert file.read_bytes() == (whole / file.name).read_bytes()
+    assert not kept.exists()
+
+
+@contextlib.contextmanager
+def work_held(folder: Path) -> Iterator[None]:
+    """Another process's hold on a work folder."""
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_pieces_of_other_options_are_not_taken(loud_dir: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "packed", tmp_path / ".packed.partial"
+
+    def broken_off() -> None:
+        with work_beside(out, {"config": "of another command"}, Progress()) as work:
+            with work.units.start("quantize/00000") as unit:
+                unit.path("model/int4-00000.safetensors").write_bytes(b"of another command")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        broken_off()
+    assert kept.exists()
+    run(loud_dir, "--out", out, "--group", 32, "--no-measure")
+    assert not kept.exists()
+    load_model(out)
 
 
 def test_text_of_every_kind(loud_dir: Path, text_file: Path, tmp_path: Path) -> None:

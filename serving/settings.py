@@ -1,0 +1,45 @@
+"""How a model is run: one record for the command line, the endpoint, the bench and Python."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+_EVERYWHERE = ("slots", "max_context", "threads", "cache_tokens", "engine")
+"""What is not of ``paged`` alone."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What ``serving.load.load_engine`` is told of the engine it opens."""
+
+    slots: int = 16
+    """Sequences that run at once."""
+    max_context: int | None = None
+    """Tokens per sequence; None: the model's, at most 2048."""
+    threads: int | None = None
+    """Torch threads of this process, and of each other one that ``tensor_parallel`` starts;
+    None: as torch has them, shared out over the processes."""
+    cache_tokens: int | None = None
+    """Tokens whose keys and values are kept, of all sequences together; None: all slots can be
+    full. With fewer, sequences are preempted when it is."""
+    reproducible: bool = True
+    """A request's result does not depend on company, bit for bit. Without, steps compute no
+    padding and prefixes are shared by block instead of by chunk."""
+    int8_cache: bool = False
+    """Keep keys and values in 8 bits."""
+    dense_rows: int | None = None
+    """Keep a bf16 copy of 4-bit weights for steps of so many rows or more, where plain
+    multiplication is faster (about 8 rows on a CPU with AMX, 24 without). None: as ``inkstone
+    serve quantize`` measured, where it did; 0 keeps none."""
+    tensor_parallel: int = 1
+    """Processes that share the model's layers; see docs/serving/parallel.md."""
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of LoRA adapters to load, by name; see docs/serving/lora.md."""
+    engine: str = "paged"
+    """``paged``, ``transformers``, ``vllm`` or ``lmdeploy``; see docs/serving/engines.md."""
+
+    def of_paged_alone(self) -> list[str]:
+        """Names of the settings that were changed and that only ``paged`` has."""
+        plain = EngineSettings()
+        own = [f.name for f in fields(self) if f.name not in _EVERYWHERE]
+        return [name for name in own if getattr(self, name) != getattr(plain, name)]
