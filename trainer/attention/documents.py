@@ -82,8 +82,8 @@ def document_attention(
         return _flash(query, key, value, scaling, documents)
     short = sum(documents.lengths) < SHORT * len(documents.lengths)
     if short and query.dtype == torch.bfloat16:
-        wide = (x.float() for x in (query, key, value))
-        return document_attention(*wide, scaling, documents).to(query.dtype)
+        query32, key32, value32 = (x.float() for x in (query, key, value))
+        return document_attention(query32, key32, value32, scaling, documents).to(query.dtype)
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
