@@ -12,6 +12,7 @@ from typing import Any
 def header_bytes(
     tensors: Iterable[tuple[str, str, Iterable[int], int]],
     metadata: Mapping[str, str] | None = None,
+    align: int = 8,
 ) -> bytes:
     """Everything before the values.
 
@@ -19,6 +20,7 @@ def header_bytes(
         tensors: (name, type in the format's spelling, shape, bytes) of each, in the order in
             which their values will follow without gaps.
         metadata: free text by name.
+        align: the values begin at a multiple of so many bytes, itself one of 8.
     """
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     offset = 0
@@ -27,5 +29,5 @@ def header_bytes(
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(8 + len(text)) % align)  # the format lets spaces follow
     return len(text).to_bytes(8, "little") + text

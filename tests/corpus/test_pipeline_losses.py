@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.corpus.builder import write_source
+from tests.full_disk import ROOT, run_on_full_disk
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -24,8 +24,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, in
     return root / "source", made[-1], used
 
 
-def _run(*module: str, before: tuple[str, ...] = ()) -> list[str]:
-    command = [*before, sys.executable, "-m", *module]
+def _run(*module: str) -> list[str]:
+    command = [sys.executable, "-m", *module]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.splitlines()
@@ -44,16 +44,10 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(
     undisturbed: tuple[Path, str, int], tmp_path: Path
 ) -> None:
     source, digest, used = undisturbed
-    own = ("unshare", "--map-root-user", "--mount")
-    try:
-        subprocess.run([*own, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no file system of one's own can be mounted here")
     store = tmp_path / "store"
-    store.mkdir()
     size = int(used * random.SystemRandom().uniform(0.1, 0.8))
-    arguments = (str(store), str(source), str(size))
-    full, again = _run("tests.corpus.drive_full_disk", *arguments, before=own)
+    build = ("tests.corpus.builder", str(store), str(source), "2", "3")
+    full, again = run_on_full_disk(store, size, *build)
     print(full)
     assert not full.startswith("0 ")
     assert "disk is full" in full or "No space left" in full

@@ -8,6 +8,7 @@ import torch
 
 from trainer.checkpoint import CheckpointError, CheckpointStore, Policy, writer
 from trainer.checkpoint import store as store_module
+from trainer.checkpoint.snapshot import Snapshot
 from trainer.config import OptimiserConfig
 from trainer.cursor import Cursor
 from trainer.parallel.plain import PlainStepper
@@ -161,6 +162,7 @@ def test_what_is_saved_is_the_state_at_the_time_of_the_save(tmp_path: Path):
     store = CheckpointStore(tmp_path, prefix="test", policy=Policy(asynchronous=True))
     state = stepper(1.0)
     store.save(state, Cursor(1, 4), [])
+    state.before_change()
     for fragment in state.held():
         fragment.values.fill_(2.0)
     store.wait(state)
@@ -173,7 +175,7 @@ def test_what_is_saved_is_the_state_at_the_time_of_the_save(tmp_path: Path):
 def test_a_full_disk_is_told_with_the_remedy(
     saved: CheckpointStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
 ):
-    def full(path: Path, fragments: list) -> tuple[int, str]:
+    def full(path: Path, snapshot: Snapshot) -> tuple[int, str]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     store = CheckpointStore(tmp_path, prefix="test", policy=Policy(asynchronous=asynchronous))
@@ -221,10 +223,10 @@ def test_a_rank_that_cannot_write_ends_the_others(
     """Rank 1 fails, and if ``speechless`` it cannot even leave word: rank 0 must not wait on."""
     write, publish = writer.write_shard, writer.publish
 
-    def fail_on_rank_1(path: Path, fragments: list) -> tuple[int, str]:
+    def fail_on_rank_1(path: Path, snapshot: Snapshot) -> tuple[int, str]:
         if path.name.startswith("rank-00001"):
             raise error
-        return write(path, fragments)
+        return write(path, snapshot)
 
     def full(path: Path, text: str) -> bool:
         if speechless and path.name == "part-00001.json":

@@ -2,7 +2,7 @@
 
 A write through the page cache copies every byte with the processor that training needs; a
 direct one (``O_DIRECT``, open(2)) is carried out by the disk. It takes aligned memory and whole
-blocks, so bytes gather in one aligned buffer.
+blocks: such are written from where they are, other bytes gather in one aligned buffer.
 """
 
 import errno
@@ -11,6 +11,8 @@ import mmap
 import os
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
 
 _BUFFER_BYTES = 8 << 20
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -29,6 +31,7 @@ class DirectFile:
                 raise
             self._file = os.open(path, flags, 0o666)
         self._buffer = mmap.mmap(-1, _BUFFER_BYTES)
+        self._bytes = np.frombuffer(self._buffer, dtype=np.uint8)
         self._filled = 0
 
     def __enter__(self) -> "DirectFile":
@@ -52,9 +55,15 @@ class DirectFile:
         Raises:
             OSError: the disk is full or broken.
         """
+        if not self._filled:
+            whole = len(data) - len(data) % mmap.PAGESIZE
+            if whole and np.frombuffer(data, np.uint8).ctypes.data % mmap.PAGESIZE == 0:
+                self._put(data[:whole])
+                data = data[whole:]
         while data:
             size = min(len(data), _BUFFER_BYTES - self._filled)
-            self._buffer[self._filled : self._filled + size] = data[:size]
+            # numpy lets other threads run meanwhile; a slice of the mmap would not.
+            np.copyto(self._bytes[self._filled : self._filled + size], data[:size])
             self._filled += size
             data = data[size:]
             if self._filled == _BUFFER_BYTES:
@@ -68,14 +77,16 @@ class DirectFile:
         os.fsync(self._file)
 
     def _flush(self) -> None:
-        rest = memoryview(self._buffer)[: self._filled]
+        self._put(memoryview(self._buffer)[: self._filled])
+        self._filled = 0
+
+    def _put(self, rest: memoryview) -> None:
         while rest:
             try:
                 rest = rest[os.write(self._file, rest) :]
             except OSError as error:
                 if error.errno != errno.EINVAL or not self._through_cache():
                     raise
-        self._filled = 0
 
     def _through_cache(self) -> bool:
         """Write through the page cache from here on; false where it did so already."""

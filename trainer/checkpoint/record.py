@@ -7,7 +7,7 @@ from typing import Any
 
 from clusters.files import publish
 from clusters.stage import StageError
-from contracts.manifest import hash_file
+from trainer.checkpoint.checksum import checksum_of
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -34,7 +34,7 @@ class CheckpointRecord:
     """Optimiser steps, loss scale, and other state that is one number."""
     directory: str
     files: dict[str, tuple[int, str]]
-    """Path in the directory -> (bytes, blake3)."""
+    """Path in the directory -> (bytes, checksum)."""
 
     @property
     def shards(self) -> list[str]:
@@ -71,6 +71,6 @@ def problem_of(root: Path, record: CheckpointRecord, rank: int = 0, ranks: int =
         path = root / record.directory / name
         if not path.is_file():
             return f"{name} is missing"
-        if hash_file(path) != tuple(record.files[name]):
+        if checksum_of(path) != tuple(record.files[name]):
             return f"{name} is not what was saved"
     return ""

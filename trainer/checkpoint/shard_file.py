@@ -1,45 +1,37 @@
 """A rank's part of a checkpoint: a safetensors file, hashed while it is written."""
 
-from collections.abc import Iterator
+from itertools import chain
+from mmap import PAGESIZE
 from pathlib import Path
 
 import torch
-from blake3 import blake3
 from safetensors import safe_open
 
+from trainer.checkpoint.checksum import new_checksum
 from trainer.checkpoint.direct_file import DirectFile
+from trainer.checkpoint.snapshot import Snapshot
 from trainer.parallel.fragments import Fragment, parse_key
 from trainer.safetensors_header import header_bytes
 
-_CHUNK_BYTES = 8 << 20
 
-
-def write_shard(path: Path, fragments: list[Fragment]) -> tuple[int, str]:
-    """Write fragments in one pass and flush them to the disk.
+def write_shard(path: Path, snapshot: Snapshot) -> tuple[int, str]:
+    """Write a snapshot's fragments in one pass and flush them to the disk.
 
     safetensors' own writer copies every tensor and would need a second pass for the hash.
 
     Returns:
-        Bytes and blake3 of the file.
+        Bytes and checksum of the file.
     """
-    sizes = ((f.key, f.values.numel()) for f in fragments)
-    header = header_bytes((key, "F32", [count], 4 * count) for key, count in sizes)
-    checksum, written = blake3(), 0
+    sizes = ((f.key, f.values.numel()) for f in snapshot.fragments)
+    tensors = ((key, "F32", [count], 4 * count) for key, count in sizes)
+    header = header_bytes(tensors, align=PAGESIZE)
+    checksum, written = new_checksum(), 0
     with DirectFile(path) as file:
-        for chunk in _chunks(header, fragments):
-            checksum.update(chunk)
-            written += len(chunk)
-            file.write(chunk)
+        for piece in chain([memoryview(header)], snapshot.pieces()):
+            file.write(piece)
+            checksum.update(piece)
+            written += len(piece)
     return written, checksum.hexdigest()
-
-
-def _chunks(header: bytes, fragments: list[Fragment]) -> Iterator[memoryview]:
-    yield memoryview(header)
-    for fragment in fragments:
-        assert fragment.values.dtype == torch.float32
-        raw = memoryview(fragment.values.contiguous().view(torch.uint8).numpy().data)
-        for start in range(0, len(raw), _CHUNK_BYTES):
-            yield raw[start : start + _CHUNK_BYTES]
 
 
 class ShardReader:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.failpoints import failpoint
-from contracts.manifest import hash_file
+from trainer.checkpoint.checksum import checksum_of
 from trainer.checkpoint.record import (
     METRICS_NAME,
     CheckpointError,
@@ -27,9 +27,10 @@ from trainer.checkpoint.record import (
     record_path,
 )
 from trainer.checkpoint.shard_file import ShardReader
-from trainer.checkpoint.writer import BackgroundTask, Snapshot, gather_parts, write_part
+from trainer.checkpoint.snapshot import Snapshot
+from trainer.checkpoint.writer import BackgroundTask, gather_parts, write_part
 from trainer.cursor import Cursor
-from trainer.parallel.fragments import Fragment, shapes_digest
+from trainer.parallel.fragments import shapes_digest
 from trainer.parallel.stepper import Stepper
 
 _DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
@@ -44,7 +45,7 @@ class Policy:
     keep_every: int = 0
     """Checkpoints whose step is a multiple of this are kept too; 0 for none."""
     asynchronous: bool = True
-    """Train on while a copy in memory is written."""
+    """Train on while it is written."""
 
 
 class CheckpointStore:
@@ -87,10 +88,9 @@ class CheckpointStore:
         directory = self.root / stepper.share(name)
         record = self._blank_record(stepper, cursor, directory.name)
         text = "".join(metrics)
-        fragments = stepper.owned()
-        if self._policy.asynchronous:
-            fragments = self._snapshot.take(fragments)
-        self._task.start(lambda: self._write(stepper, record, fragments, text))
+        self._snapshot.take(stepper.owned())
+        stepper.before_change = self._snapshot.before_change
+        self._task.start(lambda: self._write(stepper, record, text))
         if not self._policy.asynchronous:
             self.wait(stepper)
 
@@ -170,15 +170,13 @@ class CheckpointStore:
             files={},
         )
 
-    def _write(
-        self, stepper: Stepper, record: CheckpointRecord, fragments: list[Fragment], text: str
-    ) -> None:
+    def _write(self, stepper: Stepper, record: CheckpointRecord, text: str) -> None:
         """What a rank does in the background; rank 0 publishes when all have written."""
         directory = self.root / record.directory
-        write_part(directory, stepper.rank, stepper.world_size, fragments, self._prefix)
+        write_part(directory, stepper.rank, stepper.world_size, self._snapshot, self._prefix)
         if stepper.rank == 0:
             (directory / METRICS_NAME).write_text(text, encoding="utf-8")
-            record.files[METRICS_NAME] = hash_file(directory / METRICS_NAME)
+            record.files[METRICS_NAME] = checksum_of(directory / METRICS_NAME)
             record.files.update(gather_parts(directory, stepper.world_size, self._given_up))
             if not publish_record(self.root, record):
                 shutil.rmtree(directory, ignore_errors=True)
@@ -216,6 +214,7 @@ class CheckpointStore:
                 f"{where}: saved from another model; remove {self.root} to train from the start"
             )
         directory = self.root / record.directory
+        stepper.before_change()
         ShardReader([directory / name for name in record.shards]).fill(stepper.held())
         stepper.loaded(record.scalars)
         self.world_sizes = list(record.world_sizes)

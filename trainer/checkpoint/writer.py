@@ -1,4 +1,4 @@
-"""Writes a rank's snapshot in a thread of its own while training goes on."""
+"""Writes a rank's part of a checkpoint in a thread of its own while training goes on."""
 
 import contextlib
 import json
@@ -7,34 +7,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from clusters.failpoints import failpoint
 from clusters.files import publish
 from trainer.checkpoint.shard_file import write_shard
-from trainer.parallel.fragments import Fragment
+from trainer.checkpoint.snapshot import Snapshot
 
 _POLL_SECONDS = 0.02
 _NICE = 10
-
-
-class Snapshot:
-    """Copies of fragments in memory that is used again: fresh pages cost more than the copy."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, torch.Tensor] = {}
-
-    def take(self, fragments: list[Fragment]) -> list[Fragment]:
-        """Copy the live values; they may change afterwards."""
-        copies = []
-        for fragment in fragments:
-            buffer = self._buffers.get(fragment.key)
-            if buffer is None or buffer.numel() != fragment.values.numel():
-                buffer = torch.empty(fragment.values.numel(), dtype=torch.float32)
-                self._buffers[fragment.key] = buffer
-            buffer.copy_(fragment.values)
-            copies.append(Fragment(fragment.kind, fragment.parameter, fragment.start, buffer))
-        return copies
 
 
 class BackgroundTask:
@@ -67,27 +46,27 @@ class BackgroundTask:
             self.error = f"{type(error).__name__}: {error}"
 
 
-def write_part(
-    directory: Path, rank: int, ranks: int, fragments: list[Fragment], prefix: str
-) -> None:
+def write_part(directory: Path, rank: int, ranks: int, snapshot: Snapshot, prefix: str) -> None:
     """Write a rank's shard and say so in ``part-RANK.json``, also when it fails."""
     name = f"rank-{rank:05d}-of-{ranks:05d}.safetensors"
     part = directory / _part_name(rank)
     try:
-        size, checksum = write_shard(directory / name, fragments)
+        size, checksum = write_shard(directory / name, snapshot)
         failpoint(f"{prefix}.in_save")
     except Exception as error:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):  # a full disk may not even take this
             publish(part, json.dumps({"error": f"{directory / name}: {reason}"}))
         raise
-    publish(part, json.dumps({"file": name, "bytes": size, "blake3": checksum}))
+    finally:
+        snapshot.release()
+    publish(part, json.dumps({"file": name, "bytes": size, "checksum": checksum}))
 
 
 def gather_parts(
     directory: Path, ranks: int, given_up: threading.Event
 ) -> dict[str, tuple[int, str]]:
-    """Wait until every rank has written its part; their files, (bytes, blake3).
+    """Wait until every rank has written its part; their files, (bytes, checksum).
 
     Args:
         given_up: set once some rank is known to have failed, perhaps without a word.
@@ -104,7 +83,7 @@ def gather_parts(
         part = json.loads(path.read_text(encoding="utf-8"))
         if "error" in part:
             raise OSError(part["error"])
-        files[part["file"]] = (int(part["bytes"]), str(part["blake3"]))
+        files[part["file"]] = (int(part["bytes"]), str(part["checksum"]))
         path.unlink()
     return files
 

@@ -1,9 +1,12 @@
 """The collectives that every many-process stepper shares."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from trainer.parallel.stepper import nobody_reads
 
 
 class Collective:
@@ -12,6 +15,7 @@ class Collective:
     def __init__(self) -> None:
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
+        self.before_change: Callable[[], None] = nobody_reads
 
     def total(self, values: list[float]) -> list[float]:
         """Element-wise sum over the ranks, in float64."""

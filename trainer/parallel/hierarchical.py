@@ -18,12 +18,15 @@ from torch import nn
 
 from trainer.config import OptimiserConfig
 from trainer.data.rows import Batch
+from trainer.parallel.aligned import aligned_empty
 from trainer.parallel.collective import Collective
 from trainer.parallel.flat import FlatWeights
 from trainer.parallel.fragments import Fragment, part_of
 from trainer.parallel.optimiser import MOMENTS, adamw, materialise, set_steps_taken, steps_taken
 from trainer.parallel.scaler import LossScale
 from trainer.parallel.stepper import StepResult
+
+_NORM_ELEMENTS = 1 << 20
 
 
 class HierarchicalStepper(Collective):
@@ -51,7 +54,10 @@ class HierarchicalStepper(Collective):
         self._place = self.rank % shard_group
         self._inside, self._across = _make_groups(self.rank, self.world_size, shard_group)
         self._flat = FlatWeights(module, shard_group)
-        self._master = self._flat.shard(self._place).float()
+        own = self._flat.shard(self._place)
+        if own.dtype != torch.float32:
+            own = aligned_empty(own.shape, own.device).copy_(own)
+        self._master = own
         self._optimiser = self._make_optimiser(config)
         self._clip = config.grad_clip
         self._scale = LossScale.for_precision(precision)
@@ -81,6 +87,7 @@ class HierarchicalStepper(Collective):
                 group["lr"] = lr
                 (parameter,) = group["params"]
                 parameter.grad = values
+            self.before_change()
             self._optimiser.step()
             self._gather()
         self.discard()
@@ -158,7 +165,9 @@ class HierarchicalStepper(Collective):
         return gradient
 
     def _norm(self, gradient: torch.Tensor) -> float:
-        squares = gradient.double().square().sum().view(1)
+        # In pieces: as doubles the whole gradient takes twice what all weights do.
+        pieces = [piece.double().square().sum() for piece in gradient.split(_NORM_ELEMENTS)]
+        squares = torch.stack(pieces).sum().view(1)
         if self._group > 1:
             dist.all_reduce(squares, group=self._inside)
         return float(squares.sqrt())

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 
 from trainer.config import OptimiserConfig
+from trainer.parallel.aligned import aligned_empty
 from trainer.parallel.fragments import Fragment
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -33,8 +34,8 @@ def materialise(optimiser: torch.optim.Optimizer, parameters: Iterable[torch.Ten
         state = optimiser.state[parameter]
         if "exp_avg" not in state:
             state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
+            for moment in MOMENTS:
+                state[moment] = aligned_empty(parameter.shape, parameter.device).zero_()
 
 
 def steps_taken(optimiser: torch.optim.Optimizer) -> float:

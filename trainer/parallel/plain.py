@@ -5,6 +5,7 @@ The reference that the other steppers are tested against.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from trainer.config import OptimiserConfig
 from trainer.data.rows import Batch
+from trainer.parallel.aligned import aligned_empty
 from trainer.parallel.fragments import Fragment
 from trainer.parallel.optimiser import (
     make_optimiser,
@@ -21,7 +23,7 @@ from trainer.parallel.optimiser import (
     whole_fragments,
 )
 from trainer.parallel.scaler import LossScale
-from trainer.parallel.stepper import StepResult
+from trainer.parallel.stepper import StepResult, nobody_reads
 
 
 class PlainStepper:
@@ -42,6 +44,7 @@ class PlainStepper:
         Args:
             offload: keep them and their moments in the host's memory, and step there.
         """
+        self.before_change: Callable[[], None] = nobody_reads
         self._module = module
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self._names = [name for name, _ in named]
@@ -79,6 +82,7 @@ class PlainStepper:
         norm = float(torch.nn.utils.clip_grad_norm_(self._master, self._clip))
         overflowed = not math.isfinite(norm)
         if not overflowed:
+            self.before_change()
             self._optimiser.step()
             self._round()
         self.discard()
@@ -141,4 +145,4 @@ def _master_of(low: nn.Parameter, offload: bool) -> nn.Parameter:
     device = torch.device("cpu") if offload else low.device
     if low.dtype == torch.float32 and low.device == device:
         return low
-    return nn.Parameter(low.detach().to(device, torch.float32, copy=True))
+    return nn.Parameter(aligned_empty(low.shape, device).copy_(low.detach()))

@@ -1,5 +1,6 @@
 """What the training loop asks of whoever does the step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +22,10 @@ class StepResult:
     """Factor on the loss of this step: only where it is above 1 can lowering it help."""
 
 
+def nobody_reads() -> None:
+    """``before_change`` where nobody reads the state while training goes on."""
+
+
 class Stepper(Protocol):
     """One rank's hold on model and optimiser. Every method is called by all ranks alike."""
 
@@ -30,6 +35,8 @@ class Stepper(Protocol):
     """Place among the ranks that train different rows."""
     data_ranks: int
     """Ranks that train different rows: the world size over the sequence-parallel size."""
+    before_change: Callable[[], None]
+    """Called before anything that ``held`` gives changes: somebody may be reading it."""
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Summed loss of this rank's part of a batch, with its graph while training."""

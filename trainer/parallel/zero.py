@@ -81,6 +81,7 @@ class ZeroStepper(Collective):
         for group in self._zero.param_groups:
             group["lr"] = lr
         before, scale = self._engine.skipped_steps, self._loss_scale()
+        self.before_change()
         self._engine.step()
         skipped = self._engine.skipped_steps > before
         norm = float("inf") if skipped else float(self._engine.get_global_grad_norm())
@@ -93,6 +94,7 @@ class ZeroStepper(Collective):
         """
         scalars = self.scalars()
         before = [fragment.values.clone() for fragment in self.held()]
+        self.before_change()
         self._engine.step()
         for fragment, values in zip(self.held(), before, strict=True):
             fragment.values.copy_(values)

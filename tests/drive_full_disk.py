@@ -1,16 +1,17 @@
-"""Builds on a disk that is too small, then on the same disk with more room.
+"""Runs a module on a disk that is too small, then on the same disk with more room.
 
-``unshare --map-root-user --mount python -m tests.corpus.drive_full_disk STORE SOURCE BYTES``: STORE
-becomes a file system of that size. Prints what the first build said, then the second one's digest.
+``unshare --map-root-user --mount python -m tests.drive_full_disk STORE BYTES MODULE ARGUMENT...``:
+STORE becomes a file system of that size. Prints what the first run said, then the last word of the
+second, which is a digest.
 """
 
 import subprocess
 import sys
 
 
-def main(store: str, source: str, size: int) -> None:
+def main(store: str, size: int, *module: str) -> None:
     _mount(store, f"size={size}")
-    command = [sys.executable, "-m", "tests.corpus.builder", store, source, "2", "3"]
+    command = [sys.executable, "-m", *module]
     full = subprocess.run(command, capture_output=True, text=True, timeout=200)
     print(full.returncode, " ".join(full.stderr.split()))
     _mount(store, "remount,size=1g")
@@ -23,4 +24,4 @@ def _mount(store: str, options: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
