@@ -3,10 +3,13 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from trainer.checkpoint import direct_file
 from trainer.checkpoint.direct_file import DirectFile
+from trainer.parallel.aligned import aligned_empty
 
 
 def write(path: Path, data: bytes) -> None:
@@ -69,3 +72,25 @@ def test_a_full_disk_is_raised_and_the_file_closed(
         with pytest.raises(OSError, match="No space left"):
             write(tmp_path / "x", random.randbytes(9_000_000))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_whole_pages_are_written_from_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aligned memory and other bytes in any order; only the others are copied."""
+    pages = aligned_empty([random.randint(1, 6) * 1024 + 5], torch.device("cpu")).normal_()
+    page = memoryview(pages.view(torch.uint8).numpy().data)
+    pieces = [page[:4096], page, page[4096:8192], memoryview(b"odd"), page, page[:4096]]
+    written: list[int] = []
+    real = os.write
+
+    def writing(file: int, data: memoryview) -> int:
+        written.append(np.frombuffer(data, np.uint8).ctypes.data)
+        return real(file, data)
+
+    monkeypatch.setattr(os, "write", writing)
+    with DirectFile(tmp_path / "x") as file:
+        for piece in pieces:
+            file.write(piece)
+    assert (tmp_path / "x").read_bytes() == b"".join(pieces)
+    assert written[:2] == [pages.data_ptr()] * 2, "they were copied first"

@@ -13,8 +13,9 @@ def aligned_empty(shape: Sequence[int], device: torch.device) -> torch.Tensor:
 
     Direct writes (``O_DIRECT``, open(2)) take whole blocks only; torch aligns to 64 bytes.
     """
+    size = torch.Size(shape)
     if device.type != "cpu":
-        return torch.empty(*shape, dtype=torch.float32, device=device)
-    raw = torch.empty(torch.Size(shape).numel() + _SPARE, dtype=torch.float32)
+        return torch.empty(size, dtype=torch.float32, device=device)
+    raw = torch.empty(size.numel() + _SPARE, dtype=torch.float32)
     first = -raw.data_ptr() % PAGESIZE // 4
-    return raw[first : first + raw.numel() - _SPARE].view(*shape)
+    return raw[first : first + size.numel()].view(size)
