@@ -10,7 +10,7 @@ STAGES = [
         config=QuantizeConfig,
         output="quantized",
         run=run_quantize,
-        version=2,
+        version=3,
         inputs={
             "model": Input(("checkpoint",)),
             "calibration": Input(("tokens",), optional=True),

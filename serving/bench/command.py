@@ -135,11 +135,11 @@ async def _measure(
     """Prompt tokens that the prefix cache held, where it is said, and the records."""
     if not warm:
         await _warm_up(target, asks)
-    before = target.cached_tokens()
+    before = await target.cached_tokens()
     times = arrivals(random.Random(load.seed + 1), len(asks), load.rate)
     with Progress(sys.stderr).task("requests", len(asks), "requests") as task:
         records = await drive(target, asks, times, load.concurrency, task)
-    after = target.cached_tokens()
+    after = await target.cached_tokens()
     return None if after is None else after - (before or 0), records
 
 

@@ -30,7 +30,7 @@ class Target(Protocol):
         """
         ...
 
-    def cached_tokens(self) -> int | None:
+    async def cached_tokens(self) -> int | None:
         """Prompt tokens found in the prefix cache so far; None where it is not said."""
         ...
 
@@ -58,7 +58,7 @@ class EngineTarget:
         except EngineError as error:
             raise TargetError(f"{type(error).__name__}: {error}") from error
 
-    def cached_tokens(self) -> int | None:
+    async def cached_tokens(self) -> int | None:
         """The engine's own count."""
         return self._engine.stats().tokens_cached
 
@@ -119,8 +119,16 @@ class EndpointTarget:
         except OpenAIError as error:
             raise TargetError(f"{type(error).__name__}: {error}") from error
 
-    def cached_tokens(self) -> int | None:
-        """What ``usage.prompt_tokens_details`` said so far."""
+    async def cached_tokens(self) -> int | None:
+        """What ``/v1/stats`` counts (ours), or ``usage.prompt_tokens_details`` said so far."""
+        from openai import OpenAIError
+
+        if self._cached is None:
+            try:
+                said: Any = await self._client.get("/stats", cast_to=object)
+                return int(said["tokens_cached"])
+            except (OpenAIError, KeyError, TypeError, ValueError):
+                pass
         return self._cached
 
     def _note(self, usage: Any) -> None:

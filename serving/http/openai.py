@@ -1,6 +1,7 @@
-"""The ASGI app: OpenAI's routes, and /score and /health beside them."""
+"""The ASGI app: OpenAI's routes, and /score, /v1/stats and /health beside them."""
 
 import hmac
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -37,6 +38,10 @@ def build_app(service: Service) -> FastAPI:
         base, *others = [_entry(service, n) for n in (service.model_name, *service.adapters())]
         data = [base, *({**entry, "parent": service.model_name} for entry in others)]
         return {"object": "list", "data": data}
+
+    @app.get("/v1/stats", dependencies=[Depends(authorised)])
+    async def stats() -> dict[str, int]:
+        return asdict(service.engine.stats())
 
     @app.post("/score", dependencies=[Depends(authorised)], response_model=None)
     async def score(body: ScoreRequest, request: Request) -> Any:

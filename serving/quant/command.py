@@ -133,6 +133,12 @@ def _default_said(config: QuantizeConfig) -> str:
     return "method rtn (round to nearest); with --calibration FILE scales are searched (awq)"
 
 
+def _how(config: QuantizeConfig) -> str:
+    """What is done to the weights, in a few words."""
+    groups = f", groups of {config.group_size}" if config.bits == 4 else ""
+    return f"{config.method}, {config.bits} bits{groups}"
+
+
 def _texts(
     asked: Asked, config: QuantizeConfig, source: Path
 ) -> tuple[list[list[int]], list[list[int]]]:
@@ -198,11 +204,11 @@ def _write_side_files(
 def _measure(
     asked: Asked, source: Path, target: Path, held_out: list[list[int]], progress: Progress
 ) -> "Measured":
-    from serving.quant.measure.run import STEPS, measure
+    from serving.quant.measure.run import count_steps, measure
 
     if not held_out:
         progress.say("no --eval and no --calibration text: perplexity is not measured")
-    with progress.task("measure", STEPS, "steps") as task:
+    with progress.task("measure", count_steps(len(held_out)), "steps") as task:
         return measure(
             source,
             target,
@@ -229,6 +235,6 @@ def _print(
     if asked.as_json:
         print(json.dumps(report, indent=1))
     else:
-        Console(width=None if sys.stdout.isatty() else 110).print(table_of(measured))
+        Console(width=None if sys.stdout.isatty() else 110).print(table_of(measured, _how(config)))
     for line in advice(measured, config.bits):
         print(line, file=sys.stderr)

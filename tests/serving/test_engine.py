@@ -14,7 +14,6 @@ from contracts.engine import (
     EngineError,
     EngineRequest,
     FinishReason,
-    InvalidToken,
     PromptTooLong,
     SamplingParams,
 )
@@ -100,6 +99,9 @@ def with_shared_beginnings(requests: list[EngineRequest], start: tuple) -> list[
     ]
 
 
+LONG = SamplingParams(max_tokens=150)
+
+
 @pytest.mark.parametrize("kind", ["model_dir", "bf16_dir", "int4_dir", "int8_cache"])
 def test_company_changes_no_bit(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -116,11 +118,17 @@ def test_company_changes_no_bit(
     wanted = [random_request(rng, size, 256, f"r{i}") for i in range(12)]
     start = tuple(rng.randrange(size) for _ in range(100))
     wanted = with_shared_beginnings(wanted, start)
+    # Two that begin at once and cannot both end in a cache of 320 tokens: one is preempted. The
+    # last is the beginning that is scored after it: what was computed is found.
+    for index in (0, 1, 11):
+        prompt = start if index else start[::-1]
+        wanted[index] = replace(wanted[index], prompt_ids=prompt, sampling=LONG)
     options = [[rng.randrange(size) for _ in range(rng.randint(1, 30))] for _ in range(9)]
 
     async def crowd() -> tuple[list, list]:
         async def late(r: EngineRequest) -> tuple:
-            await asyncio.sleep(rng.random() * 0.3)
+            if r.sampling is not LONG:
+                await asyncio.sleep(rng.random() * 0.3)
             return await collect(engine, r)
 
         scored = asyncio.create_task(engine.score(start, options))
@@ -245,64 +253,6 @@ def test_score_says_what_is_greedy(model_dir: Path, engine: Engine) -> None:
     assert empty.logprobs == ()
 
 
-def test_stop_token_is_part_of_the_output(engine: Engine) -> None:
-    first, _, _ = asyncio.run(
-        collect(engine, EngineRequest("a", (9, 8), SamplingParams(max_tokens=8)))
-    )
-    stop = first[3]
-    sampling = SamplingParams(max_tokens=8, stop_token_ids=(stop,))
-    tokens, _, reason = asyncio.run(collect(engine, EngineRequest("b", (9, 8), sampling)))
-    assert tokens == first[: first.index(stop) + 1]
-    assert reason == FinishReason.STOP
-
-
-@pytest.mark.parametrize(
-    ("prompt", "max_tokens", "error"),
-    [
-        ((), 4, InvalidToken),
-        ((-1,), 4, InvalidToken),
-        ((10**6,), 4, InvalidToken),
-        ((1,) * 250, 7, PromptTooLong),
-        ((1,), 0, EngineError),
-    ],
-)
-def test_refuses_by_type_and_goes_on(
-    engine: Engine, prompt: tuple[int, ...], max_tokens: int, error: type[Exception]
-) -> None:
-    request = EngineRequest("bad", prompt, SamplingParams(max_tokens=max_tokens))
-    with pytest.raises(error):
-        asyncio.run(collect(engine, request))
-    good = EngineRequest("good", (1, 2), SamplingParams(max_tokens=3))
-    assert len(asyncio.run(collect(engine, good))[0]) == 3
-
-
-def test_closing_a_stream_aborts_and_frees_the_slot(engine: Engine) -> None:
-    async def leave() -> None:
-        stream = engine.submit(EngineRequest("left", (3,), SamplingParams(max_tokens=250)))
-        await anext(stream)
-        await stream.aclose()
-
-    asyncio.run(leave())
-    tokens, _, _ = asyncio.run(
-        collect(engine, EngineRequest("next", (3,), SamplingParams(max_tokens=2)))
-    )
-    assert len(tokens) == 2
-    assert engine.stats().running == 0
-
-
-def test_abort_ends_the_stream(engine: Engine) -> None:
-    async def run() -> object:
-        reason = None
-        async for chunk in engine.submit(
-            EngineRequest("long", (3,), SamplingParams(max_tokens=250))
-        ):
-            reason = chunk.finish_reason
-            await engine.abort("long")
-        return reason
-
-    assert asyncio.run(run()) == FinishReason.ABORT
-
-
 def test_a_failing_step_ends_its_requests_only(engine: Engine, monkeypatch) -> None:
     runner = engine._loop.stepper.runner
     real = runner.step
@@ -382,13 +332,6 @@ def test_new_weights_find_nothing_of_the_old(
     model.load_state_dict(state)
     model.tie_weights()
     assert tokens == greedy(model, prompt, 5)[0, 100:].tolist()
-
-
-def test_a_closed_engine_refuses(model_dir: Path) -> None:
-    engine = load_engine(model_dir, slots=1)
-    engine.close()
-    with pytest.raises(EngineError, match="closed"):
-        asyncio.run(collect(engine, EngineRequest("z", (1,), SamplingParams())))
 
 
 def test_closing_lets_everybody_go(model_dir: Path) -> None:

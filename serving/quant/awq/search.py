@@ -13,8 +13,12 @@ from serving.quant.rounding import rounded
 
 GRID = 20
 """Exponents that are tried between none and one."""
-ROWS = 1024
-"""Output rows per layer that a scale is judged on, evenly spread."""
+JUDGED = 1 << 18
+"""Weights per layer that scales are judged on, in whole output rows, evenly spread: judging all
+of a wide layer would take most of the search and choose the same."""
+_FEWEST_ROWS = 64
+_ROWS = 1024
+"""Output rows whose clipping is searched at once."""
 _SMALLEST_SHARE = 0.5
 _SHARES = 10
 
@@ -53,7 +57,7 @@ def search_scales(
     Returns:
         Shape (in,), float32, all positive.
     """
-    judged = [w[:: -(-len(w) // ROWS)].float() for w in weights]
+    judged = [_judged(weight) for weight in weights]
     best, least = torch.ones_like(magnitude), float("inf")
     for factors in map(tie, _candidates(weights, magnitude, group_size)):
         found = 0.0
@@ -63,6 +67,11 @@ def search_scales(
         if found < least:
             best, least = factors, found
     return best
+
+
+def _judged(weight: torch.Tensor) -> torch.Tensor:
+    rows = max(_FEWEST_ROWS, JUDGED // weight.shape[1])
+    return weight[:: -(-len(weight) // rows)].float()
 
 
 def _candidates(
@@ -100,7 +109,7 @@ def search_clipping(weight: torch.Tensor, gram: torch.Tensor, group_size: int) -
             for start in range(0, weight.shape[1], group_size)
         ]
     )
-    parts = [_clipping_of(part, blocks, group_size) for part in weight.float().split(ROWS)]
+    parts = [_clipping_of(part, blocks, group_size) for part in weight.float().split(_ROWS)]
     return torch.cat(parts).reshape(len(weight), groups)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from contracts.engine import Engine, EngineError, EngineRequest, SamplingParams
@@ -34,8 +34,17 @@ class Agreement:
     new_tokens: int
 
 
-async def perplexity(engine: Engine, windows: Sequence[Sequence[int]]) -> Perplexity:
+async def perplexity(
+    engine: Engine,
+    windows: Sequence[Sequence[int]],
+    tick: Callable[[], None] = lambda: None,
+) -> Perplexity:
     """Each window is scored for itself, from its second token on.
+
+    Args:
+        engine: over the model.
+        windows: of a text.
+        tick: called after each window.
 
     Raises:
         EngineError: a log-prob is no number.
@@ -45,6 +54,7 @@ async def perplexity(engine: Engine, windows: Sequence[Sequence[int]]) -> Perple
         (scored,) = await engine.score([], [list(window)])
         nats -= scored.total
         tokens += len(scored.logprobs)
+        tick()
     if not math.isfinite(nats):
         raise EngineError("perplexity: a log-prob is not finite; are the weights damaged?")
     return Perplexity(math.exp(nats / tokens), tokens)

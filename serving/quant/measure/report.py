@@ -13,11 +13,16 @@ _SLOWER = 0.95
 """Speeds within five percent are called the same."""
 
 
-def table_of(measured: Measured) -> Table:
-    """The figures side by side."""
-    table = Table("what", "original", "quantised", "ratio", title="Quantised beside the original")
+def table_of(measured: Measured, how: str) -> Table:
+    """The figures side by side; ``how`` says in a few words what was done to the weights."""
+    table = Table("what", title=f"{how}, beside the original", title_justify="left")
+    for side in ("original", "quantised", "ratio"):
+        table.add_column(side, justify="right")
     _quality(table, measured)
+    table.add_section()
     _cost(table, measured)
+    table.add_section()
+    _speed(table, measured)
     return table
 
 
@@ -40,15 +45,28 @@ def _cost(table: Table, measured: Measured) -> None:
     for what, field in (("weights loaded, MiB", "loaded"), ("weights on disk, MiB", "disk")):
         before, after = (getattr(memory, field) / _MIB for memory in measured.memory)
         _row(table, what, before, after, ".1f")
-    for batch in BATCHES:
-        plain, packed = measured.original.speed[batch], measured.quantised.speed[batch]
-        _row(table, f"decode, batch {batch}, tokens/s", plain, packed, ".1f")
-    for batch, speed in (measured.with_copy or {}).items():
-        what = f"the same with bf16 copies from {measured.dense_rows} rows on"
-        _row(table, f"{what}, batch {batch}", measured.original.speed[batch], speed, ".1f")
+    if measured.dense_rows is not None:
+        table.add_row("copies that engines keep beside them, MiB", "", _mib(measured), "")
     capacity = measured.capacity
     what = "cache tokens per GiB, in bf16 and in 8 bits"
     _row(table, what, capacity.bf16, capacity.int8, ".0f")
+
+
+def _mib(measured: Measured) -> str:
+    return f"{measured.memory[1].copy / _MIB:.1f}"
+
+
+def _speed(table: Table, measured: Measured) -> None:
+    """By batch: as engines run by default, and without copies where those are used."""
+    copied, rows = measured.with_copy or {}, measured.dense_rows
+    for batch in BATCHES:
+        plain, packed = measured.original.speed[batch], measured.quantised.speed[batch]
+        what = f"decode, batch {batch}, tokens/s"
+        if rows is None or batch < rows:
+            _row(table, what, plain, max(packed, copied.get(batch, packed)), ".1f")
+            continue
+        _row(table, f"{what}, from copies", plain, copied[batch], ".1f")
+        _row(table, f"{what}, without copies", plain, packed, ".1f")
 
 
 def _row(
@@ -71,10 +89,9 @@ def advice(measured: Measured, bits: int) -> list[str]:
                 "than memory"
             )
     if measured.dense_rows is not None:
-        extra = measured.memory[1].copy / _MIB
         said.append(
-            f"from {measured.dense_rows} rows on bf16 copies were faster: engines keep them "
-            f"({extra:.0f} MiB more) unless told dense_rows=0 (here: --no-dense-copy)"
+            f"from {measured.dense_rows} rows on unpacked copies were faster: engines keep them "
+            f"({_mib(measured)} MiB more) unless told dense_rows=0 (here: --no-dense-copy)"
         )
     return said
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,8 +37,13 @@ from serving.quant.measure.speed import (
 )
 
 Result = TypeVar("Result")
-STEPS = 5
-"""Calls of ``tick``."""
+Tick = Callable[[str], None]
+"""Called after each step, with what it belongs to."""
+
+
+def count_steps(windows: int) -> int:
+    """How often ``measure`` calls ``tick`` over so many windows of text."""
+    return 2 + 2 * (windows + 2) + windows
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,9 @@ class Side:
     """One model directory, run one way."""
 
     perplexity: Perplexity | None
+    """As engines run it by default: with copies, where they pay."""
     speed: dict[int, float]
-    """Decode tokens per second by batch."""
+    """Decode tokens per second by batch, without copies."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Measured:
     original: Side
     quantised: Side
     with_copy: dict[int, float] | None
-    """Speeds with bf16 copies from ``dense_rows`` on; None where they do not pay."""
+    """Speeds with copies from ``dense_rows`` on; None where they do not pay."""
     kv8: Perplexity | None
     """Of the original weights over keys and values in 8 bits."""
     agreement: Agreement | None
@@ -81,7 +87,7 @@ def measure(
     original: Path,
     quantised: Path,
     windows: list[list[int]],
-    tick: Callable[[str], None],
+    tick: Tick,
     threads: int | None = None,
     may_copy: bool = True,
 ) -> Measured:
@@ -91,25 +97,24 @@ def measure(
         original: model directory in bf16 or wider.
         quantised: model directory.
         windows: held-out text, windows of one length; without any, quality is not measured.
-        tick: called with what was done, ``STEPS`` times.
+        tick: called ``count_steps`` times.
         threads: torch threads.
         may_copy: whether bf16 copies are considered.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    run = _Runs(windows, threads)
+    run = _Runs(windows, threads, tick)
     before, _, capacity = _loaded(original)
     after, kernels, _ = _loaded(quantised)
     rows = choose_dense_rows(kernels) if may_copy else None
     tick("kernels")
-    plain, plain_ids = run.all_of(original)
-    tick("original")
-    packed, packed_ids = run.all_of(quantised)
-    tick("quantised")
-    copied = run.speeds(quantised, rows) if rows else None
-    tick("copies")
-    kv8 = run.perplexity_int8(original)
-    tick("8-bit cache")
+    plain, plain_ids = run.all_of(original, "original", 0)
+    packed, packed_ids = run.all_of(quantised, "quantised", rows or 0)
+    copied = packed.speed if rows else None
+    if rows:
+        packed = replace(packed, speed=run.speeds(quantised, 0))
+    tick("quantised: speed without copies")
+    kv8 = run.perplexity_int8(original, "8-bit cache")
     return Measured(
         original=plain,
         quantised=packed,
@@ -132,28 +137,34 @@ def _loaded(path: Path) -> tuple[Memory, list[KernelTimes], Capacity]:
 class _Runs:
     """Engines over the same text, closed after each use."""
 
-    def __init__(self, windows: list[list[int]], threads: int | None) -> None:
-        self._windows, self._threads = windows, threads
+    def __init__(self, windows: list[list[int]], threads: int | None, tick: Tick) -> None:
+        self._windows, self._threads, self._tick = windows, threads, tick
 
-    def all_of(self, path: Path) -> tuple[Side, list[list[int]]]:
-        """Quality and speed without copies, and greedy continuations."""
+    def all_of(self, path: Path, side: str, rows: int) -> tuple[Side, list[list[int]]]:
+        """Quality and speed with copies from so many rows on, and greedy continuations."""
 
         async def work(engine: Engine) -> tuple[Side, list[list[int]]]:
-            found = await perplexity(engine, self._windows) if self._windows else None
+            found = await self._perplexity(engine, side) if self._windows else None
             ids = await continuations(engine, self._windows)
-            return Side(found, await _speeds(engine, path)), ids
+            self._tick(f"{side}: agreement")
+            speeds = await _speeds(engine, path)
+            self._tick(f"{side}: speed")
+            return Side(found, speeds), ids
 
-        return self._over(path, work, dense_rows=0)
+        return self._over(path, work, dense_rows=rows)
 
     def speeds(self, path: Path, rows: int) -> dict[int, float]:
-        """Speed with bf16 copies."""
+        """Speed with copies from so many rows on; 0 keeps none."""
         return self._over(path, lambda engine: _speeds(engine, path), dense_rows=rows)
 
-    def perplexity_int8(self, path: Path) -> Perplexity | None:
+    def perplexity_int8(self, path: Path, side: str) -> Perplexity | None:
         """Quality over keys and values in 8 bits."""
         if not self._windows:
             return None
-        return self._over(path, lambda engine: perplexity(engine, self._windows), int8_cache=True)
+        return self._over(path, lambda engine: self._perplexity(engine, side), int8_cache=True)
+
+    async def _perplexity(self, engine: Engine, side: str) -> Perplexity:
+        return await perplexity(engine, self._windows, lambda: self._tick(f"{side}: perplexity"))
 
     def _over(
         self, path: Path, work: Callable[[Engine], Coroutine[Any, Any, Result]], **options: Any

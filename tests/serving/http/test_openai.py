@@ -227,7 +227,8 @@ def test_wrong_key(url: str) -> None:
         answer = httpx.get(f"{url}/models", headers={"Authorization": f"Bearer {key}".encode()})
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "invalid_api_key"
-    assert httpx.get(f"{url}/models").status_code == 401
+    for route in ("models", "stats"):
+        assert httpx.get(f"{url}/{route}").status_code == 401
     with pytest.raises(openai.AuthenticationError):
         OpenAI(base_url=url, api_key="no", max_retries=0).models.list()
     assert httpx.get(f"{url.removesuffix('/v1')}/health").json()["status"] == "ok"

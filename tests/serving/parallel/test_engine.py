@@ -25,9 +25,12 @@ HOW: dict[str, Any] = dict(slots=4, threads=1, cache_tokens=320)
 
 @pytest.fixture(scope="module")
 def two(model_dir: Path) -> Iterator[Any]:
-    engine = load_engine(model_dir, tensor_parallel=2, **HOW)
+    """One group of processes for all tests; they end with their engine."""
+    engine: Any = load_engine(model_dir, tensor_parallel=2, **HOW)
+    (process,) = engine.runner._workers.processes
     yield engine
     engine.close()
+    assert process.returncode == 0
 
 
 def answers(engine: Any, wanted: list[EngineRequest], options: list[list[int]]) -> Any:
@@ -63,9 +66,10 @@ def test_tokens_equal_one_process(model_dir: Path, two: Any) -> None:
     assert two.stats().blocks_used == 0
 
 
-def test_new_weights_reach_all_ranks(model_dir: Path) -> None:
-    engine = load_engine(model_dir, slots=2, threads=1, tensor_parallel=2)
+def test_new_weights_reach_all_ranks(model_dir: Path, two: Any) -> None:
+    engine = two
     model: Any = load_model(model_dir)
+    old = {k: v.clone() for k, v in model.state_dict().items()}
     state = {k: torch.randn_like(v) * 0.1 for k, v in model.state_dict().items()}
     prompt = [random.randrange(300) for _ in range(20)]
     request = EngineRequest("w", tuple(prompt), SamplingParams(max_tokens=8))
@@ -77,16 +81,51 @@ def test_new_weights_reach_all_ranks(model_dir: Path) -> None:
             await engine.update_weights(bad, 1)
         assert await collect(engine, request) == before
         await engine.update_weights(state, 3)
-        return [chunk async for chunk in engine.submit(request)]
+        chunks = [chunk async for chunk in engine.submit(request)]
+        await engine.update_weights(old, 4)
+        assert (await collect(engine, request))[0] == before[0]
+        return chunks
 
-    try:
-        chunks = asyncio.run(asyncio.wait_for(run(), 120))
-    finally:
-        engine.close()
+    chunks = asyncio.run(asyncio.wait_for(run(), 120))
     model.load_state_dict(state)
     model.tie_weights()
     assert [c.token_ids[0] for c in chunks] == greedy(model, prompt, 8)[0, 20:].tolist()
     assert {c.policy_version for c in chunks} == {3}
+
+
+ORPHANED = """
+import os, signal, sys
+from serving.load import load_engine
+engine = load_engine(sys.argv[1], slots=2, threads=1, tensor_parallel=2)
+print(engine.runner._workers.processes[0].pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and not merely unburied."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_ranks_end_with_their_parent(model_dir: Path) -> None:
+    command = [sys.executable, "-c", ORPHANED, str(model_dir)]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    pid = int(done.stdout)
+    deadline = time.monotonic() + 20
+    while runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(pid)
+
+
+def test_a_model_that_cannot_be_cut_starts_nothing(model_dir: Path) -> None:
+    before = psutil.Process().children()
+    with pytest.raises(ModelError, match="num_key_value_heads 2 cannot be cut"):
+        load_engine(model_dir, tensor_parallel=4)
+    assert psutil.Process().children() == before
 
 
 def test_a_dead_rank_is_said_by_name(model_dir: Path) -> None:
@@ -112,42 +151,3 @@ def test_a_dead_rank_is_said_by_name(model_dir: Path) -> None:
         assert not engine.alive
     finally:
         engine.close()
-
-
-ORPHANED = """
-import os, signal, sys
-from serving.load import load_engine
-engine = load_engine(sys.argv[1], slots=2, threads=1, tensor_parallel=2)
-print(engine.runner._workers.processes[0].pid, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there and not merely unburied."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_ranks_end_with_their_parent_and_with_their_engine(model_dir: Path) -> None:
-    command = [sys.executable, "-c", ORPHANED, str(model_dir)]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    pid = int(done.stdout)
-    deadline = time.monotonic() + 20
-    while runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not runs(pid)
-    engine: Any = load_engine(model_dir, slots=1, threads=1, tensor_parallel=2)
-    (process,) = engine.runner._workers.processes
-    engine.close()
-    assert process.returncode == 0
-
-
-def test_a_model_that_cannot_be_cut_starts_nothing(model_dir: Path) -> None:
-    before = psutil.Process().children()
-    with pytest.raises(ModelError, match="num_key_value_heads 2 cannot be cut"):
-        load_engine(model_dir, tensor_parallel=4)
-    assert psutil.Process().children() == before
