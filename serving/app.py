@@ -117,14 +117,23 @@ def serve_model(
         name = f"inkstone-{secrets.token_hex(4)}"
         prefix = "/" if not serve.status().applications else f"/{name}"
         try:
-            _run(_replica(settings, num_cpus), name, prefix)
+            _run(_replica(settings, num_cpus, _gpus(settings.engine)), name, prefix)
             base = f"http://{address}{prefix.rstrip('/')}/v1"
             yield Endpoint(base_url=base, api_key=key or "none", model_name=model_name)
         finally:
             serve.delete(name)
 
 
-def _replica(settings: ReplicaSettings, num_cpus: float) -> Any:
+def _gpus(engine: EngineSettings) -> int:
+    """GPUs that Ray sets aside for the replica; without any it hides them from it."""
+    import ray
+
+    if engine.device == "auto" and engine.tensor_parallel == 1:
+        return int(ray.cluster_resources().get("GPU", 0) >= 1)
+    return int(engine.device == "cuda")
+
+
+def _replica(settings: ReplicaSettings, num_cpus: float, num_gpus: int) -> Any:
     """The Serve application: one replica, restarted when it dies."""
     from ray import serve
 
@@ -132,7 +141,7 @@ def _replica(settings: ReplicaSettings, num_cpus: float) -> Any:
     return deployment.options(
         name="model",
         num_replicas=1,
-        ray_actor_options={"num_cpus": num_cpus},
+        ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus},
         # The app itself refuses with 429 before Serve's own limits are met.
         max_ongoing_requests=settings.max_sequences + 64,
         max_queued_requests=QUEUED_AT_PROXY,

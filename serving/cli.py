@@ -36,6 +36,7 @@ def start(
     reproducible: Annotated[
         bool, typer.Option(help="Answers do not depend on company, bit for bit; slower.")
     ] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     tensor_parallel: Annotated[
         int, typer.Option(min=1, help="Processes that share the model's layers.")
     ] = 1,
@@ -59,6 +60,7 @@ def start(
         cache_tokens=cache_tokens,
         reproducible=reproducible,
         int8_cache=int8_cache,
+        device=device,
         tensor_parallel=tensor_parallel,
         engine=engine,
     )
@@ -131,6 +133,7 @@ def bench(
         int | None,
         typer.Option(min=0, help="A 4-bit model: rows from which on a bf16 copy is used; 0: none."),
     ] = None,
+    device: Annotated[str, typer.Option(help="A model: auto, cpu or cuda.")] = "auto",
     json: Annotated[str | None, typer.Option(help="Write the result here; - prints it.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it here, by ending (.svg).")] = None,
 ) -> None:
@@ -157,6 +160,7 @@ def bench(
         reproducible=reproducible,
         int8_cache=int8_cache,
         dense_rows=dense_rows,
+        device=device,
     )
     bench_and_report(target, load, settings, api_key, json_to=json, plot_to=plot)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.engine import Engine
+from serving.device import device_of
 from serving.directory import ModelError, model_digest
 from serving.folder import ModelFolder
 from serving.quant.open import install_packed, model_tensors
@@ -32,6 +33,8 @@ CHUNK = 256
 """Prompt tokens per step where results are reproducible: also the grain of shared prefixes."""
 FAST_CHUNK = 512
 """Prompt tokens per step where they need not be."""
+GPU_CHUNK = 2048
+"""The same on a GPU, which fewer do not fill."""
 _BUILDING = threading.Lock()
 """transformers switches initialisation off for the whole process: one model at a time."""
 
@@ -80,15 +83,16 @@ def _open_paged(folder: ModelFolder, settings: EngineSettings) -> Engine:
     packed = folder.packed
     digest = model_digest(folder.path)
     rows = folder.dense_rows if settings.dense_rows is None else settings.dense_rows
-    run = _runner_config(folder, settings)
+    run, device = _runner_config(folder, settings), device_of(settings)
     loras = {name: read_adapter(Path(place)) for name, place in settings.adapters.items()}
     if ranks > 1:
         from serving.parallel.runner import open_parallel
 
         runner = open_parallel(folder, run, rows, threads or 1)
     else:
-        runner = open_runner(folder, run, rows)
-    chunk = CHUNK if settings.reproducible else FAST_CHUNK
+        runner = open_runner(folder, run, rows, device=device)
+    fast = GPU_CHUNK if device.type == "cuda" else FAST_CHUNK
+    chunk = CHUNK if settings.reproducible else fast
     try:
         return PagedEngine(
             runner,
@@ -116,6 +120,8 @@ def _runner_config(folder: ModelFolder, settings: EngineSettings) -> "RunnerConf
         width=settings.slots if settings.reproducible else 0,
         int8_cache=settings.int8_cache,
         ranks=settings.tensor_parallel,
+        slots=settings.slots,
+        cuda_graphs=settings.cuda_graphs,
     )
 
 
@@ -124,6 +130,7 @@ def open_runner(
     config: "RunnerConfig",
     dense_rows: int | None,
     *,
+    device: "torch.device | None" = None,
     group: "Group | None" = None,
     make: "Callable[[PreTrainedModel, RunnerConfig], ModelRunner] | None" = None,
 ) -> "ModelRunner":
@@ -133,6 +140,7 @@ def open_runner(
         folder: model directory.
         config: how it is run.
         dense_rows: see ``EngineSettings``; None or 0 keeps no copy.
+        device: where it runs; by default on the CPU.
         group: where the model is cut over ranks, this one's side of them.
         make: what runs it; by default ``ModelRunner``.
 
@@ -142,13 +150,14 @@ def open_runner(
     from serving.engine.decoder import known_family
     from serving.engine.runner import ModelRunner
 
-    model = build_model(folder, group)
-    if dense_rows:
+    model = build_model(folder, group, device)
+    if dense_rows and (device is None or device.type == "cpu"):
         _keep_dense(model, dense_rows)
     expected = None if known_family(model) else plain_hidden(model)
     runner = (make or ModelRunner)(model, config)
     if expected is not None:
         prove(model, runner, expected, folder.path)
+    runner.capture()
     return runner
 
 
@@ -205,8 +214,10 @@ def load_model(path: Path) -> "PreTrainedModel":
     return build_model(ModelFolder(path))
 
 
-def build_model(folder: ModelFolder, group: "Group | None" = None) -> "PreTrainedModel":
-    """The model on the CPU, every weight from the files and none made up.
+def build_model(
+    folder: ModelFolder, group: "Group | None" = None, device: "torch.device | None" = None
+) -> "PreTrainedModel":
+    """The model on a device (the CPU), every weight from the files and none made up.
 
     With a ``group``, this rank's part of it.
 
@@ -239,6 +250,8 @@ def build_model(folder: ModelFolder, group: "Group | None" = None) -> "PreTraine
         shard(model, group, path)
         _fill(model, folder, Cuts(model, group).part)
         packed = [m for m in model.modules() if isinstance(m, tuple(kinds))]
+    if device is not None:
+        model.to(device)
     for layer in packed:
         layer.prepare()
     return model.eval()

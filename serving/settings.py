@@ -30,7 +30,11 @@ class EngineSettings:
     dense_rows: int | None = None
     """Keep a bf16 copy of 4-bit weights for steps of so many rows or more, where plain
     multiplication is faster (about 8 rows on a CPU with AMX, 24 without). None: as ``inkstone
-    serve quantize`` measured, where it did; 0 keeps none."""
+    serve quantize`` measured, where it did; 0 keeps none. A GPU needs none."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, or ``auto``: a GPU where torch sees one, and ``tensor_parallel`` is 1."""
+    cuda_graphs: bool = True
+    """On a GPU, replay decode steps as graphs; see docs/serving/gpu.md."""
     tensor_parallel: int = 1
     """Processes that share the model's layers; see docs/serving/parallel.md."""
     adapters: Mapping[str, Path] = field(default_factory=dict)

@@ -90,6 +90,6 @@ def plain_hidden(model: "PreTrainedModel") -> Any:
 
     embeddings: Any = model.get_input_embeddings()
     vocab_size: int = embeddings.weight.shape[0]
-    ids = torch.tensor([proof_tokens(vocab_size)])
+    ids = torch.tensor([proof_tokens(vocab_size)], device=embeddings.weight.device)
     with torch.inference_mode():
         return model.base_model(input_ids=ids, use_cache=False)[0][0]

@@ -49,7 +49,7 @@ def roofline(
         return None
     rows = decoding.rows / decoding.steps
     weights = weight_bytes(model, bool(dense_rows and rows >= dense_rows))
-    speed = copy_speed()
+    speed = copy_speed(model.get_input_embeddings().weight.device)
     least = (decoding.steps * weights + decoding.places * place_bytes) / speed
     return Roofline(
         steps=decoding.steps,
@@ -82,13 +82,23 @@ def weight_bytes(model: Any, dense: bool) -> int:
     return copies + sum(sizes.values())
 
 
-def copy_speed() -> float:
-    """Bytes per second that a large copy reads and writes, with this process's threads."""
-    source = torch.ones(_COPY_BYTES, dtype=torch.uint8)
+def copy_speed(device: torch.device) -> float:
+    """Bytes per second that a large copy on a device reads and writes.
+
+    On a CPU with this process's threads.
+    """
+    source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     best = float("inf")
     for _ in range(_REPEATS):
+        _wait(device)
         started = time.perf_counter()
         target.copy_(source)
+        _wait(device)
         best = min(best, time.perf_counter() - started)
     return 2 * _COPY_BYTES / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

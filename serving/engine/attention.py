@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface
 
 from serving.engine.batch import Batch, Bucket, Resident, Segment, causal_mask
 from serving.engine.cache import Gathered, Int8Cache, PagedCache, decode, encode
 from serving.engine.int8 import int8_attention
+from serving.gpu.paged_decode import paged_decode
 
 ATTENTION = "inkstone_paged"
 
@@ -88,6 +90,9 @@ def attend(layer: int, queries: torch.Tensor, fresh: torch.Tensor, scale: float)
     assert cache is not None
     cache.write(layer, batch.writes, fresh)
     parts = []
+    if batch.paged is not None:
+        rows = slice(0, len(batch.paged.lengths))
+        parts.append(paged_decode(queries[rows], cache.pages(layer), batch.paged, scale))
     for bucket in batch.buckets:
         rows = slice(bucket.first, bucket.first + bucket.count)
         if bucket.resident is not None:
@@ -169,14 +174,18 @@ def _prefill(queries: torch.Tensor, seen: Gathered, segment: Segment, scale: flo
     """Many queries of one sequence; shapes (rows, heads, head_dim)."""
     mask = segment.mask
     query = queries.transpose(0, 1)[None]
+    if query.device.type != "cpu":
+        # Memory for speed, for one layer at a time: the fused kernels know no codes.
+        seen = Gathered(plain(seen, queries.dtype))
     keys, values = seen.values.permute(1, 2, 0, 3).unsqueeze(1)
     if seen.scales is None or seen.zeros is None:
+        behind = mask is None and segment.past > 0
         out = functional.scaled_dot_product_attention(
             query,
             keys,
             values,
-            attn_mask=mask,
-            is_causal=mask is None and segment.count > 1,
+            attn_mask=causal_lower_right(segment.count, len(seen.values)) if behind else mask,
+            is_causal=mask is None and not behind and segment.count > 1,
             scale=scale,
             enable_gqa=query.shape[1] != keys.shape[1],
         )

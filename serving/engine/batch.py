@@ -1,6 +1,6 @@
 """One forward as tensors: which tokens, at which positions, over which cache places."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from serving.engine.cache import PAD_READ, PAD_WRITE
 from serving.engine.plan import Chunk
 from serving.engine.resident import Residents, Table
 from serving.engine.scoring import Pack
+from serving.gpu.paged_decode import PagedRows
 
 _STEP = 64
 """Places a decode bucket is a multiple of, up to ``_FINE``; longer ones grow by a quarter."""
@@ -56,7 +57,7 @@ class Segment:
     past: int
     """Places before the rows."""
     mask: torch.Tensor | None = None
-    """(count, past + count): True where a row may look; None is causal without a past."""
+    """(count, past + count): True where a row may look; None is causal behind the past."""
     apart: bool = False
     """The rows' own keys and values stay out of the cache: continuations that are scored."""
 
@@ -76,6 +77,13 @@ class Batch:
     """Chunks in row order, padding left out."""
     last_rows: list[int]
     """Last row of each chunk in ``order``."""
+    paged: PagedRows | None = None
+    """The first rows, where a kernel reads their pages; there are no buckets then."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it has rows that decode."""
+        return self.paged is not None or bool(self.buckets)
 
 
 def causal_mask(count: int, past: int, device: torch.device) -> torch.Tensor:
@@ -100,7 +108,10 @@ class BatchBuilder:
         dtype: torch.dtype,
         device: torch.device,
         residents: Residents | None = None,
+        splits: Callable[[int], int] | None = None,
     ) -> None:
+        """``splits``: parts per row, by the number of rows, where a kernel reads the pages."""
+        self._splits = splits
         self._block_size = block_size
         self.dtype = dtype
         self._device = device
@@ -155,10 +166,11 @@ class BatchBuilder:
             ids=torch.tensor([ids], device=self._device),
             positions=torch.tensor([positions], device=self._device),
             writes=torch.tensor(writes, device=self._device),
-            buckets=self._buckets(rows, padding),
+            buckets=[] if self._splits else self._buckets(rows, padding),
             segments=segments,
             order=[*rows, *prefill],
             last_rows=last_rows,
+            paged=self._paged(rows, padding) if self._splits and rows else None,
         )
 
     def places(self, blocks: Sequence[int], count: int) -> np.ndarray:
@@ -169,7 +181,9 @@ class BatchBuilder:
 
     def _segment(self, chunk: Chunk, first: int, places: np.ndarray) -> Segment:
         past = chunk.start
-        mask = causal_mask(chunk.count, past, self._device) if past else None
+        # A GPU has kernels that know where the past ends.
+        masked = past and self._device.type == "cpu"
+        mask = causal_mask(chunk.count, past, self._device) if masked else None
         return Segment(first, chunk.count, self._to(places), past, mask)
 
     def _place(self, chunk: Chunk) -> int:
@@ -177,13 +191,27 @@ class BatchBuilder:
         return chunk.sequence.table.blocks[block] * self._block_size + offset
 
     def _in_row_order(self, decode: Sequence[Chunk]) -> list[Chunk]:
-        """By span, and within a span as their table has them."""
+        """By span, and within a span as their table has them; any order suits a kernel."""
+        if self._splits:
+            return list(decode)
         by_span: dict[int, list[Chunk]] = {}
         for chunk in decode:
             by_span.setdefault(span_for(chunk.start + 1), []).append(chunk)
         if self._residents is not None:
             by_span = {span: self._residents.arrange(span, c) for span, c in by_span.items()}
         return [chunk for span in sorted(by_span) for chunk in by_span[span]]
+
+    def _paged(self, rows: list[Chunk], padding: int) -> PagedRows:
+        assert self._splits is not None
+        count = len(rows) + padding
+        blocks = [c.sequence.table.blocks[: c.start // self._block_size + 1] for c in rows]
+        tables = np.zeros((count, max(map(len, blocks))), dtype=np.int64)
+        lengths = np.ones(count, dtype=np.int64)
+        for row, (chunk, own) in enumerate(zip(rows, blocks, strict=True)):
+            tables[row, : len(own)] = own
+            lengths[row] = chunk.start + 1
+        sizes = self._block_size, self._splits(count)
+        return PagedRows(self._to(tables), self._to(lengths), *sizes)
 
     def _buckets(self, rows: list[Chunk], padding: int) -> list[Bucket]:
         lengths = [chunk.start + 1 for chunk in rows]

@@ -67,6 +67,10 @@ class PagedCache:
         """Bytes of such a table."""
         return self._values[:, 0].nbytes * rows * span
 
+    def pages(self, layer: int) -> Gathered:
+        """Keys and values of all places, as they lie."""
+        return Gathered(self._values[layer])
+
     def gather(self, layer: int, places: torch.Tensor) -> Gathered:
         """Keys and values of the places."""
         return Gathered(self._values[layer].index_select(0, places))
@@ -93,6 +97,10 @@ class Int8Cache:
         self._codes[layer][places] = codes
         self._scales[layer][places] = scales
         self._zeros[layer][places] = zeros
+
+    def pages(self, layer: int) -> Gathered:
+        """Codes, scales and zeros of all places, as they lie."""
+        return Gathered(self._codes[layer], self._scales[layer], self._zeros[layer])
 
     def gather(self, layer: int, places: torch.Tensor) -> Gathered:
         """Codes, scales and zeros of the places."""

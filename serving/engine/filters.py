@@ -61,7 +61,7 @@ def keep_min_p(row: torch.Tensor, min_p: float) -> None:
 
     Nguyen et al. 2024 (arXiv 2407.01082).
     """
-    row[row < row.max() + np.log(min_p)] = -torch.inf
+    row.masked_fill_(row < row.max() + np.log(min_p), -torch.inf)
 
 
 def keep_top_k(row: torch.Tensor, k: int) -> None:
@@ -78,4 +78,5 @@ def keep_nucleus(row: torch.Tensor, top_p: float) -> None:
     order = torch.argsort(row, descending=True, stable=True)
     probabilities = torch.softmax(row[order].double(), dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities
-    row[order[before >= max(top_p, 1e-12)]] = -torch.inf
+    # Not by indices of those left out: a GPU would be waited for, to learn how many they are.
+    row[order] = row[order].masked_fill(before >= max(top_p, 1e-12), -torch.inf)

@@ -8,6 +8,7 @@ over exactly the tokens there are.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,11 +18,14 @@ from contracts.engine import EngineError, Scored
 from serving.engine.attention import ATTENTION, attending
 from serving.engine.batch import Batch, BatchBuilder
 from serving.engine.cache import CacheShape, Int8Cache, PagedCache
-from serving.engine.decoder import decoder_of
+from serving.engine.decoder import decoder_of, known_family
 from serving.engine.plan import Chunk
 from serving.engine.resident import Residents
 from serving.engine.sampling import likeliest
 from serving.engine.scoring import Pack
+from serving.gpu.graphs import DecodeGraphs, StepShape, row_buckets
+from serving.gpu.paged_decode import splits_for
+from serving.gpu.ready import runs_kernels
 from serving.lora.files import Adapter
 from serving.lora.install import check_adapter, install, remove
 from serving.lora.route import Routes, all_rows, routed, routes_of
@@ -43,6 +47,10 @@ class RunnerConfig:
     """Keep keys and values in 8 bits."""
     ranks: int = 1
     """Processes that the model's heads are cut over; the cache holds this one's."""
+    slots: int = 16
+    """Rows of the largest decode step."""
+    cuda_graphs: bool = True
+    """Replay decode steps as graphs, on a GPU."""
 
 
 class ModelRunner:
@@ -64,8 +72,18 @@ class ModelRunner:
             if config.int8_cache
             else PagedCache(shape, dtype, self._device)
         )
-        self._residents = Residents(self.cache) if isinstance(self.cache, PagedCache) else None
-        self._builder = BatchBuilder(config.block_size, dtype, self._device, self._residents)
+        kernels = runs_kernels(self._device)
+        plain = self.cache if isinstance(self.cache, PagedCache) else None
+        self._residents = Residents(plain) if plain is not None and not kernels else None
+        splits = partial(self._splits, shape.num_kv_heads) if kernels else None
+        self._builder = BatchBuilder(
+            config.block_size, dtype, self._device, self._residents, splits
+        )
+        self._graphs: DecodeGraphs | None = None
+        if splits is not None and config.cuda_graphs and known_family(model):
+            rows = row_buckets(config.width or config.slots, config.width > 0)
+            step = StepShape(config.block_size, config.max_context, rows, splits)
+            self._graphs = DecodeGraphs(self._all_logits, step, self._device)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -85,17 +103,22 @@ class ModelRunner:
             Logits of the last token, shape (vocabulary,), float32, by chunk.
         """
         logits: dict[Chunk, torch.Tensor] = {}
+        if self._graphs is not None and (self.config.width or not prefill):
+            table = self._graphs.run(decode) if self._graphs.takes(decode) else None
+            if table is not None:
+                logits = {c: row for c, row in zip(decode, table, strict=True) if _ends(c)}
+                decode = []
         for part in self._parts(decode, prefill):
             hidden = self._forward(part, routes_of(part, self.config.width > 0))
             rows = [
                 (chunk, row)
                 for chunk, row in zip(part.order, part.last_rows, strict=True)
-                if chunk.start + chunk.count == len(chunk.sequence.tokens)
+                if _ends(chunk)
             ]
             if not rows:
                 continue
             # With a width, padding goes through the projection too: one shape for all.
-            wanted = list(range(self.config.width)) if part.buckets and self.config.width else []
+            wanted = list(range(self.config.width)) if part.decodes and self.config.width else []
             table = self._logits(hidden[wanted or [row for _, row in rows]])
             for index, (chunk, row) in enumerate(rows):
                 logits[chunk] = table[row if wanted else index]
@@ -134,7 +157,7 @@ class ModelRunner:
         targets = pack.targets() if pack is not None else []
         if pack is None or not targets:
             return last, [] if pack is None else pack.scored([], [])
-        rows_of, tokens = (torch.tensor(column) for column in zip(*targets, strict=True))
+        rows_of, tokens = torch.tensor(targets, device=self._device).T
         return last, pack.scored(*self._token_logprobs(hidden, rows_of, tokens))
 
     @torch.inference_mode()
@@ -198,6 +221,12 @@ class ModelRunner:
         """Take a LoRA adapter away."""
         remove(self._model, name)
 
+    @torch.inference_mode()
+    def capture(self) -> None:
+        """Capture the graphs of all decode steps, before the first request waits for one."""
+        if self._graphs is not None:
+            self._graphs.capture_all()
+
     @property
     def alive(self) -> bool:
         """Whether it can still run."""
@@ -209,7 +238,8 @@ class ModelRunner:
     def _parts(self, decode: Sequence[Chunk], prefill: Sequence[Chunk]) -> Iterable[Batch]:
         width = self.config.width
         if not width:
-            yield self._builder.build(decode, prefill)
+            if decode or prefill:
+                yield self._builder.build(decode, prefill)
             return
         if decode:
             yield self._builder.build(decode, [], width)
@@ -226,6 +256,12 @@ class ModelRunner:
                 self._residents.forget()
             raise
 
+    def _all_logits(self, batch: Batch) -> torch.Tensor:
+        return self._logits(self._forward(batch))
+
+    def _splits(self, kv_heads: int, rows: int) -> int:
+        return splits_for(rows, kv_heads, self.config.max_context, self._device)
+
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         head: Any = self._model.get_output_embeddings()
         return self._decoder.scaled(head(hidden).float())
@@ -239,6 +275,11 @@ class ModelRunner:
         best = likeliest(logits)[where]
         chosen = logits[where, tokens] - logits.logsumexp(dim=-1)[where]
         return chosen.tolist(), (best == tokens).tolist()
+
+
+def _ends(chunk: Chunk) -> bool:
+    """Whether a chunk reaches the end of its sequence."""
+    return chunk.start + chunk.count == len(chunk.sequence.tokens)
 
 
 def cache_shape(config: Any, run: RunnerConfig) -> CacheShape:

@@ -68,7 +68,7 @@ def routes_of(batch: Batch, fixed: bool) -> Routes | None:
             (name, None if len(own) == total else torch.tensor(own, device=device))
             for name, own in rows.items()
         ],
-        fixed and bool(batch.buckets),
+        fixed and batch.decodes,
     )
 
 

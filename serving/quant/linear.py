@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from serving.gpu.int4 import int4_linear
+from serving.gpu.ready import runs_kernels
 from serving.quant.rounding import Packed, dequantize, dequantize_halves, unpack
 
 _ROW_MULTIPLE = 16
@@ -17,7 +19,8 @@ the 4-bit kernel's time grows with the rows, that of unpacking does not."""
 class Int4Linear(nn.Module):
     """``x @ weight.T + bias`` with packed weights and bf16 activations.
 
-    Uses torch's CPU kernel where the shape allows it, else dequantises at each call.
+    Uses our kernels on a GPU (``serving.gpu.int4``), torch's on a CPU where the shape allows it,
+    else dequantises at each call.
     """
 
     def __init__(self, in_features: int, out_features: int, group_size: int, bias: bool) -> None:
@@ -32,10 +35,13 @@ class Int4Linear(nn.Module):
         self._kernel: tuple[torch.Tensor, torch.Tensor] | None = None
         self._dense: torch.Tensor | None = None
         self._dense_rows = _DENSE_ROWS
+        self._on_gpu = False
 
     def prepare(self) -> None:
-        """Repack for the kernel, once the codes are loaded."""
-        if self.out_features % _ROW_MULTIPLE:
+        """Choose the kernel and repack for it, once the codes are loaded and where they run."""
+        device = self.get_buffer("codes").device
+        self._on_gpu = runs_kernels(device)
+        if self._on_gpu or device.type != "cpu" or self.out_features % _ROW_MULTIPLE:
             return
         packed = self._packed()
         weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(unpack(packed.codes), 1)
@@ -61,6 +67,9 @@ class Int4Linear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply activations of shape (..., in), bf16."""
         rows = x.reshape(-1, self.in_features)
+        if self._on_gpu:
+            out = int4_linear(rows.contiguous(), self._packed(), self.bias)
+            return out.reshape(*x.shape[:-1], self.out_features)
         if self._kernel is None or len(rows) >= self._dense_rows:
             return self._multiply_dense(x)
         weight, pairs = self._kernel

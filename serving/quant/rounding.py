@@ -111,7 +111,7 @@ def dequantize_halves(packed: Packed, dtype: torch.dtype) -> torch.Tensor:
     groups = packed.scales.shape[1]
     weights = torch.empty(out_features, 2 * half, dtype=dtype, device=packed.codes.device)
     scales, zeros = packed.scales.float()[..., None], packed.zeros.float()[..., None]
-    step = max(1, _CHUNK // half)
+    step = max(1, _CHUNK // half) if weights.device.type == "cpu" else out_features
     for start in range(0, out_features, step):
         rows = slice(start, start + step)
         codes = packed.codes[rows]
