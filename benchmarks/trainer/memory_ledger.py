@@ -81,7 +81,7 @@ def planned(case: Case) -> Ledger:
     config, vocabulary = case.config, SHAPES[case.size][1]
     model = new_model(config.model, vocabulary, NoTokenizer(), 1)
     shape = shape_of_config(model.config.to_dict(), case.size)
-    return ledger(shape, layout_of(config, case.ranks), LENGTH)
+    return ledger(shape, layout_of(config, case.ranks), LENGTH, on_cpu=True)
 
 
 def _rank(rank: int, folder: str, case: Case) -> None:

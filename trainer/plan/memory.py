@@ -6,7 +6,8 @@ Activations after Korthikanti et al. (arXiv:2205.05198), counted anew for a Llam
 flash attention as transformers runs it: norms work in fp32 and keep their input so.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 from trainer.plan.communication import REDUCE_BUCKET
 from trainer.plan.layout import Layout
@@ -17,6 +18,8 @@ OPTIMISER_BYTES = 12
 """fp32 weights and Adam's two moments, per parameter."""
 LOSS_ROWS = 512
 """Tokens whose logits exist at a time (trainer/losses/cross_entropy.py)."""
+LIVE_PARAMETERS = 1e9
+"""That DeepSpeed's ZeRO 3 leaves gathered, at most (``stage3_max_live_parameters``)."""
 FRAGMENTATION = 0.05
 """Of what comes and goes in a step, lost between the allocator's blocks: PyTorch's caching
 allocator in steady steps of equal shape keeps within a few per cent."""
@@ -49,34 +52,109 @@ class Ledger:
         return sum(getattr(self, part.name) for part in fields(self) if part.name != "host")
 
 
-def ledger(shape: Shape, layout: Layout, length: int) -> Ledger:
-    """What one GPU holds at the peak of a step on sequences of ``length`` tokens."""
+def ledger(shape: Shape, layout: Layout, length: int, *, on_cpu: bool = False) -> Ledger:
+    """What one GPU holds at the peak of a step on sequences of ``length`` tokens.
+
+    Activations go as gradients come, so the highest of three moments counts: when the loss is
+    taken, in the backward pass of the last layer, and when the gradients are complete.
+
+    Args:
+        on_cpu: the model trains on a CPU, whose memory has no allocator's blocks to lose and
+            whose kernels work on small tiles of the logits, but copy gradients to add them up.
+    """
+    moments = (_at_loss, _in_last_layer, _at_end)
+    found = [_ledger(shape, layout, length, on_cpu, moment) for moment in moments]
+    return max(found, key=lambda book: book.total)
+
+
+@dataclass(frozen=True)
+class _Passing:
+    """What comes and goes in a step, in bytes, at one moment of it."""
+
+    activations: float
+    logits: float
+    buffers: float
+    gradients: float
+    """In low precision, of all parameters that this rank keeps gradients of."""
+
+
+_Moment = Callable[[Shape, Layout, int, bool], _Passing]
+
+
+def _ledger(shape: Shape, layout: Layout, length: int, on_cpu: bool, moment: _Moment) -> Ledger:
     own = shape.parameters / layout.tensor
     group = layout.shard_group
     state = own * OPTIMISER_BYTES / (group if layout.zero else 1)
-    logits = _logits(shape, layout, length)
-    # A layer is computed again when the logits are gone: the larger of the two counts.
-    again = max(0.0, _again_bytes(shape, layout, length) - logits)
-    activations = _kept_bytes(shape, layout, length) + again
-    buffers = _buffers(shape, layout, logits)
+    now = moment(shape, layout, length, on_cpu)
     return Ledger(
         parameters=own * BF16 / (group if layout.zero == 3 else 1),
-        gradients=own * BF16 / (group if layout.zero >= 2 else 1),
+        gradients=now.gradients,
         optimiser=0.0 if layout.offload else state,
-        activations=activations,
-        logits=logits,
-        buffers=buffers,
-        fragmentation=FRAGMENTATION * (activations + logits + buffers),
+        activations=now.activations,
+        logits=now.logits,
+        buffers=now.buffers,
+        fragmentation=0.0
+        if on_cpu
+        else FRAGMENTATION * (now.activations + now.logits + now.buffers),
         host=state if layout.offload else 0.0,
     )
 
 
-def activation_bytes(shape: Shape, layout: Layout, length: int) -> float:
-    """Bytes kept for the backward pass, and one layer's more while it is recomputed."""
-    return _kept_bytes(shape, layout, length) + _again_bytes(shape, layout, length)
+def _at_loss(shape: Shape, layout: Layout, length: int, on_cpu: bool) -> _Passing:
+    """All activations are kept, no gradient of this pass is there but the head's."""
+    return _Passing(
+        activations=kept_bytes(shape, layout, length),
+        logits=_logits(shape, layout, length, on_cpu),
+        buffers=_sums(shape, layout) + _gathered(shape, layout) + _foreign(shape, layout),
+        gradients=_gradients(shape, layout) if _standing(layout) else 0.0,
+    )
 
 
-def _kept_bytes(shape: Shape, layout: Layout, length: int) -> float:
+def _in_last_layer(shape: Shape, layout: Layout, length: int, on_cpu: bool) -> _Passing:
+    """The head's gradient is there; a layer, made again where that is so, is worked on."""
+    tokens = layout.micro_sequences * length / layout.sequence
+    now = _at_loss(shape, layout, length, on_cpu)
+    again = 0.0 if layout.recompute == "none" else tokens * _layer_bytes(shape, layout.tensor)
+    work = tokens * 2 * BF16 * (shape.mlp / layout.tensor + shape.hidden)
+    return replace(
+        now,
+        activations=now.activations + again + work,
+        logits=BF16 * shape.vocab * shape.hidden / layout.tensor,
+        buffers=now.buffers + _bucket(shape, layout),
+    )
+
+
+def _at_end(shape: Shape, layout: Layout, length: int, on_cpu: bool) -> _Passing:
+    """No activation is left, all gradients are."""
+    own = shape.parameters / layout.tensor
+    now = _at_loss(shape, layout, length, on_cpu)
+    sums = own * (FP32 - BF16) if layout.fp32_sums and layout.gpus == 1 else now.buffers
+    return _Passing(0.0, 0.0, sums + _bucket(shape, layout), _gradients(shape, layout))
+
+
+def _standing(layout: Layout) -> bool:
+    """Whether gradients stand from one pass to the next.
+
+    A single pass needs no sums: one process, and ZeRO 2's buckets, are filled as gradients come.
+    """
+    single_pass = layout.accumulation == 1 and (layout.gpus == 1 or layout.zero == 2)
+    return not (layout.fp32_sums and single_pass)
+
+
+def _gradients(shape: Shape, layout: Layout) -> float:
+    own = shape.parameters / layout.tensor
+    return own * BF16 / (layout.shard_group if layout.zero >= 2 else 1)
+
+
+def _sums(shape: Shape, layout: Layout) -> float:
+    """What fp32 sums of gradients take more than bf16 ones, where they stand."""
+    if not layout.fp32_sums or not _standing(layout):
+        return 0.0
+    return _gradients(shape, layout) / BF16 * (FP32 - BF16)
+
+
+def kept_bytes(shape: Shape, layout: Layout, length: int) -> float:
+    """Bytes that autograd keeps for the backward pass, without the logits'."""
     tokens = layout.micro_sequences * length / layout.sequence
     per_layer = {
         "none": _layer_bytes(shape, layout.tensor),
@@ -85,11 +163,6 @@ def _kept_bytes(shape: Shape, layout: Layout, length: int) -> float:
     }[layout.recompute]
     ends = _NORM * shape.hidden + BF16 * shape.hidden  # the last norm, the embedding
     return tokens * (per_layer * shape.layers + ends)
-
-
-def _again_bytes(shape: Shape, layout: Layout, length: int) -> float:
-    tokens = layout.micro_sequences * length / layout.sequence
-    return 0.0 if layout.recompute == "none" else tokens * _layer_bytes(shape, layout.tensor)
 
 
 _NORM = FP32 + BF16
@@ -115,40 +188,39 @@ def _matmul_bytes(shape: Shape, tensor: int) -> float:
     return BF16 * (2 * shape.hidden + split / tensor)
 
 
-def _logits(shape: Shape, layout: Layout, length: int) -> float:
-    """The chunked loss: logits of a chunk twice, the gradients of head and hidden states."""
+def _logits(shape: Shape, layout: Layout, length: int, on_cpu: bool) -> float:
+    """The chunked loss: logits of a chunk, the gradients of head and hidden states.
+
+    On a GPU a chunk's logits are there in fp32 too. On a CPU they are worked on in tiles, and the
+    head's gradient of a chunk is turned to fp32 before it is added to the sum.
+    """
     tokens = layout.micro_sequences * length / layout.sequence
-    chunk = min(tokens, LOSS_ROWS) * shape.vocab * (BF16 + FP32)
-    head = shape.vocab * shape.hidden * (FP32 + BF16)
+    chunk = min(tokens, LOSS_ROWS) * shape.vocab * (BF16 if on_cpu else BF16 + FP32)
+    head = shape.vocab * shape.hidden * (FP32 + BF16 + (FP32 if on_cpu else 0))
     return chunk + head + tokens * shape.hidden * BF16
 
 
-def _buffers(shape: Shape, layout: Layout, logits: float) -> float:
+def _gathered(shape: Shape, layout: Layout) -> float:
+    """ZeRO 3's parameters that are whole for a time."""
+    if layout.zero != 3:
+        return 0.0
     own = shape.parameters / layout.tensor
-    if layout.gpus == 1:
-        # In a single pass gradients become fp32 one by one, when activations are gone.
-        several = layout.accumulation > 1
-        return own * (FP32 - BF16) if layout.fp32_sums and several else 0.0
-    bucket = min(2 * REDUCE_BUCKET, own * BF16)
-    if not layout.fp32_sums:
-        return (
-            _gathered_layers(shape, layout) if layout.zero == 3 else bucket + _update(own, layout)
-        )
-    if layout.zero == 3:  # the embedding, too, is gathered with its gradient
-        embedding = 2 * BF16 * shape.vocab * shape.hidden / layout.tensor
-        sums = own * (FP32 - BF16) / layout.shard_group
-        return _gathered_layers(shape, layout) + embedding + sums
-    if layout.zero == 2:  # its buckets are filled when the logits are gone
-        return max(0.0, bucket - logits)
-    return own * (FP32 - BF16)  # reduced in place when the backward pass is over
+    if not layout.fp32_sums:  # two layers with their gradients
+        return 2 * 2 * BF16 * shape.layer_parameters / layout.tensor
+    return BF16 * (min(own, LIVE_PARAMETERS) + min(own, REDUCE_BUCKET / BF16))
 
 
-def _gathered_layers(shape: Shape, layout: Layout) -> float:
-    """Two of ZeRO 3's layers with their gradients."""
-    return 2 * 2 * BF16 * shape.layer_parameters / layout.tensor
+def _bucket(shape: Shape, layout: Layout) -> float:
+    """What the training loop's ZeRO 2 fills while gradients come: two messages."""
+    if layout.zero != 2 or not layout.fp32_sums:
+        return 0.0
+    return min(2 * REDUCE_BUCKET, BF16 * shape.parameters / layout.tensor)
 
 
-def _update(own: float, layout: Layout) -> float:
-    """The optimiser's fp32 copy of its part of bf16 gradients."""
+def _foreign(shape: Shape, layout: Layout) -> float:
+    """Of other systems: gradient messages, and an fp32 copy of the optimiser's part of them."""
+    if layout.fp32_sums or layout.gpus == 1 or layout.zero == 3:
+        return 0.0
+    own = shape.parameters / layout.tensor
     copied = layout.zero and not layout.offload
-    return own / layout.shard_group * FP32 if copied else 0.0
+    return min(2 * REDUCE_BUCKET, own * BF16) + (own / layout.shard_group * FP32 if copied else 0)

@@ -104,7 +104,7 @@ def timed(question: Question, layout: Layout) -> Choice:
     shape, cluster = question.shape, question.cluster
     computing = computing_seconds(shape, layout, cluster, question.length, question.efficiency)
     job = Job(shape.parameters, shape.layers, layout, cluster, question.constants)
-    held = ledger(shape, layout, question.length)
+    held = ledger(shape, layout, question.length, on_cpu=cluster.gpu.name == "cpu")
     return Choice(question, layout, held, job.step(computing))
 
 
