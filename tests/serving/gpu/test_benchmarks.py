@@ -22,6 +22,7 @@ def run(module: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments", "said"),
     [
