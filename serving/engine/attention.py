@@ -20,6 +20,8 @@ from serving.engine.int8 import int8_attention
 from serving.gpu.paged_decode import paged_decode
 
 ATTENTION = "inkstone_paged"
+_WIDENED = 1 << 14
+"""Places whose codes become numbers at once: what is computed on the way is in fp32."""
 
 
 class _Active(threading.local):
@@ -126,7 +128,12 @@ def plain(gathered: Gathered, dtype: torch.dtype) -> torch.Tensor:
     """Keys and values as numbers, (places, 2, kv_heads, head_dim)."""
     if gathered.scales is None or gathered.zeros is None:
         return gathered.values
-    return decode(gathered.values, gathered.scales, gathered.zeros).to(dtype)
+    codes, scales, zeros = gathered.values, gathered.scales, gathered.zeros
+    numbers = torch.empty(codes.shape, dtype=dtype, device=codes.device)
+    for start in range(0, len(codes), _WIDENED):
+        some = slice(start, start + _WIDENED)
+        numbers[some] = decode(codes[some], scales[some], zeros[some])
+    return numbers
 
 
 def _resident(

@@ -5,9 +5,10 @@ import random
 import pytest
 import torch
 
-from serving.engine.attention import _prefill
+from serving.engine import attention
+from serving.engine.attention import _prefill, plain
 from serving.engine.batch import Segment, causal_mask
-from serving.engine.cache import Gathered
+from serving.engine.cache import Gathered, decode, encode
 
 
 @pytest.mark.parametrize("past", [0, 1, 37])
@@ -22,3 +23,9 @@ def test_tokens_behind_a_past(past: int) -> None:
     want = _prefill(queries, seen, masked, 0.3)
     got = _prefill(queries, seen, Segment(0, count, places, past), 0.3)
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+
+
+def test_codes_become_numbers_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_WIDENED", random.randint(1, 9))
+    codes = encode(torch.randn(random.randint(1, 30), 2, 3, 8))
+    assert torch.equal(plain(Gathered(*codes), torch.bfloat16), decode(*codes).bfloat16())
