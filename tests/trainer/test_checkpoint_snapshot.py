@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from trainer.step import forward_backward
 
 @pytest.fixture
 def fragments(monkeypatch: pytest.MonkeyPatch) -> list[Fragment]:
-    """Random ones of random sizes, cut in several pieces each."""
-    monkeypatch.setattr(snapshot, "_PIECE", 1000)
-    sizes = [random.randint(1, 9000) for _ in range(12)]
+    """Random ones of random sizes, read in many batches."""
+    monkeypatch.setattr(snapshot, "_BATCH", 1000)
+    sizes = [random.choice([random.randint(1, 99), random.randint(1, 9000)]) for _ in range(20)]
     return [Fragment("master", f"p{n}", 0, torch.randn(size)) for n, size in enumerate(sizes)]
 
 
@@ -43,9 +44,9 @@ def test_a_slow_reader_sees_what_was_taken(fragments: list[Fragment], again: int
         wanted, found = bytes_of(fragments), bytearray()
 
         def read(into: bytearray = found) -> None:
-            for piece in taken.pieces():
+            for batch in taken.batches():
                 time.sleep(random.choice([0, 0.002]))
-                into += piece
+                into += b"".join(batch)
             taken.release()
 
         taken.take(fragments)
@@ -66,23 +67,23 @@ def test_a_change_before_the_reader_begins(fragments: list[Fragment]) -> None:
     taken.before_change()
     for fragment in fragments:
         fragment.values.zero_()
-    assert b"".join(taken.pieces()) == wanted
+    assert b"".join(chain.from_iterable(taken.batches())) == wanted
 
 
-def test_a_change_waits_for_the_piece_that_is_read_and_for_no_other(
+def test_a_change_waits_for_the_batch_that_is_read_and_for_no_other(
     fragments: list[Fragment],
 ) -> None:
     taken = Snapshot()
     taken.take(fragments)
-    pieces = taken.pieces()
-    held = next(pieces)
-    wanted = bytes(held)
+    batches = taken.batches()
+    held = next(batches)
+    wanted = b"".join(held)
     change = threading.Thread(target=taken.before_change)
     change.start()
     change.join(0.1)
-    assert change.is_alive(), "a piece may change while it is read"
-    assert bytes(held) == wanted
-    next(pieces)
+    assert change.is_alive(), "a batch may change while it is read"
+    assert b"".join(held) == wanted
+    next(batches)
     change.join(10)
     assert not change.is_alive()
 
@@ -90,7 +91,7 @@ def test_a_change_waits_for_the_piece_that_is_read_and_for_no_other(
 def test_a_reader_that_gave_up_is_not_waited_for(fragments: list[Fragment]) -> None:
     taken = Snapshot()
     taken.take(fragments)
-    next(taken.pieces())
+    next(taken.batches())
     change = threading.Thread(target=taken.before_change, daemon=True)
     change.start()
     taken.release()
@@ -106,9 +107,9 @@ def check_saved_while_stepping(run: Run, folder: Path, monkeypatch: pytest.Monke
     rows, per_pass = Rows(run.seed), config.rows_per_pass(stepper.data_ranks)
     write, waited = DirectFile.write, []
 
-    def slow(file: DirectFile, data: memoryview) -> None:
+    def slow(file: DirectFile, runs: list[memoryview]) -> None:
         time.sleep(0.01)
-        write(file, data)
+        write(file, runs)
 
     def step(number: int) -> None:
         samples = list(range(number * config.batch, (number + 1) * config.batch))
@@ -116,6 +117,7 @@ def check_saved_while_stepping(run: Run, folder: Path, monkeypatch: pytest.Monke
         stepper.step(1e-2)
 
     monkeypatch.setattr(DirectFile, "write", slow)
+    monkeypatch.setattr(snapshot, "_BATCH", 1000)
     store = CheckpointStore(folder, prefix="test", policy=Policy(asynchronous=True))
     for number in range(4):
         step(number)

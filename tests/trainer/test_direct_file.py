@@ -18,7 +18,9 @@ def write(path: Path, data: bytes) -> None:
         place = 0
         while place < len(data):
             size = rng.choice([1, 7, 4096, 100_000, 9 << 20])
-            file.write(memoryview(data)[place : place + size])
+            halves = [memoryview(data)[place : place + size // 2]]
+            halves.append(memoryview(data)[place + size // 2 : place + size])
+            file.write(halves)
             place += size
 
 
@@ -35,7 +37,7 @@ def test_a_file_holds_what_was_written(tmp_path: Path, size: int) -> None:
 def test_file_systems_without_direct_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    real_open, real_write = os.open, os.write
+    real_open, real_write = os.open, os.writev
     direct: list[bool] = []
 
     def opening(path: Path, flags: int, mode: int) -> int:
@@ -44,15 +46,15 @@ def test_file_systems_without_direct_writes(
             raise OSError(errno.EINVAL, "no direct writes here")
         return real_open(path, flags, mode)
 
-    def writing(file: int, data: memoryview) -> int:
+    def writing(file: int, runs: list[memoryview]) -> int:
         import fcntl
 
         if refused == "write" and fcntl.fcntl(file, fcntl.F_GETFL) & direct_file._DIRECT:
             raise OSError(errno.EINVAL, "no direct writes here")
-        return real_write(file, data[:1_000_000])  # and not all at once
+        return real_write(file, [runs[0][:1_000_000]])  # and not all at once
 
     monkeypatch.setattr(os, "open", opening)
-    monkeypatch.setattr(os, "write", writing)
+    monkeypatch.setattr(os, "writev", writing)
     data = random.randbytes(20_000_001)
     write(tmp_path / "x", data)
     monkeypatch.undo()
@@ -63,12 +65,12 @@ def test_file_systems_without_direct_writes(
 def test_a_full_disk_is_raised_and_the_file_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(file: int, data: memoryview) -> int:
+    def full(file: int, runs: list[memoryview]) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", full)
+        patch.setattr(os, "writev", full)
         with pytest.raises(OSError, match="No space left"):
             write(tmp_path / "x", random.randbytes(9_000_000))
     assert len(os.listdir("/proc/self/fd")) == before
@@ -78,19 +80,22 @@ def test_whole_pages_are_written_from_where_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Aligned memory and other bytes in any order; only the others are copied."""
-    pages = aligned_empty([random.randint(1, 6) * 1024 + 5], torch.device("cpu")).normal_()
+    pages = aligned_empty([random.randint(2, 6) * 1024], torch.device("cpu")).normal_()
     page = memoryview(pages.view(torch.uint8).numpy().data)
-    pieces = [page[:4096], page, page[4096:8192], memoryview(b"odd"), page, page[:4096]]
-    written: list[int] = []
-    real = os.write
+    head = memoryview(b"x" * 4096)  # as a shard's header: whole pages that lie anywhere
+    pieces = [memoryview(b"odd"), page, page[:4096]]
+    written: list[list[int]] = []
+    real = os.writev
 
-    def writing(file: int, data: memoryview) -> int:
-        written.append(np.frombuffer(data, np.uint8).ctypes.data)
-        return real(file, data)
+    def writing(file: int, runs: list[memoryview]) -> int:
+        written.append([np.frombuffer(run, np.uint8).ctypes.data for run in runs])
+        return real(file, runs)
 
-    monkeypatch.setattr(os, "write", writing)
+    monkeypatch.setattr(os, "writev", writing)
     with DirectFile(tmp_path / "x") as file:
-        for piece in pieces:
-            file.write(piece)
-    assert (tmp_path / "x").read_bytes() == b"".join(pieces)
-    assert written[:2] == [pages.data_ptr()] * 2, "they were copied first"
+        for batch in ([head], [page[:4096], page], [page[4096:8192]], *([p] for p in pieces)):
+            file.write(batch)
+    whole = [head, page[:4096], page, page[4096:8192], *pieces]
+    assert (tmp_path / "x").read_bytes() == b"".join(whole)
+    first = pages.data_ptr()
+    assert written[1:3] == [[first, first], [first + 4096]], "they were copied first"

@@ -17,6 +17,14 @@ import numpy as np
 _BUFFER_BYTES = 8 << 20
 _DIRECT = getattr(os, "O_DIRECT", 0)
 """Linux has it."""
+_MOST_RUNS = 512
+"""Of one writev(2), which takes 1,024."""
+
+
+def _whole_pages(data: memoryview) -> bool:
+    if len(data) % mmap.PAGESIZE or not data:
+        return False
+    return np.frombuffer(data, np.uint8).ctypes.data % mmap.PAGESIZE == 0
 
 
 class DirectFile:
@@ -49,17 +57,20 @@ class DirectFile:
         finally:
             os.close(self._file)
 
-    def write(self, data: memoryview) -> None:
-        """Append bytes.
+    def write(self, runs: list[memoryview]) -> None:
+        """Append bytes: at once and from where they are, if all are whole pages.
 
         Raises:
             OSError: the disk is full or broken.
         """
-        if not self._filled:
-            whole = len(data) - len(data) % mmap.PAGESIZE
-            if whole and np.frombuffer(data, np.uint8).ctypes.data % mmap.PAGESIZE == 0:
-                self._put(data[:whole])
-                data = data[whole:]
+        if self._filled % mmap.PAGESIZE == 0 and all(map(_whole_pages, runs)):
+            self._flush()
+            self._put(runs)
+        else:
+            for run in runs:
+                self._gather(run)
+
+    def _gather(self, data: memoryview) -> None:
         while data:
             size = min(len(data), _BUFFER_BYTES - self._filled)
             # numpy lets other threads run meanwhile; a slice of the mmap would not.
@@ -77,16 +88,22 @@ class DirectFile:
         os.fsync(self._file)
 
     def _flush(self) -> None:
-        self._put(memoryview(self._buffer)[: self._filled])
+        self._put([memoryview(self._buffer)[: self._filled]])
         self._filled = 0
 
-    def _put(self, rest: memoryview) -> None:
+    def _put(self, runs: list[memoryview]) -> None:
+        rest = [run for run in runs if run]
         while rest:
             try:
-                rest = rest[os.write(self._file, rest) :]
+                written = os.writev(self._file, rest[:_MOST_RUNS])
             except OSError as error:
                 if error.errno != errno.EINVAL or not self._through_cache():
                     raise
+                continue
+            while rest and written >= len(rest[0]):
+                written -= len(rest.pop(0))
+            if written:
+                rest[0] = rest[0][written:]
 
     def _through_cache(self) -> bool:
         """Write through the page cache from here on; false where it did so already."""

@@ -27,10 +27,11 @@ def write_shard(path: Path, snapshot: Snapshot) -> tuple[int, str]:
     header = header_bytes(tensors, align=PAGESIZE)
     checksum, written = new_checksum(), 0
     with DirectFile(path) as file:
-        for piece in chain([memoryview(header)], snapshot.pieces()):
-            file.write(piece)
-            checksum.update(piece)
-            written += len(piece)
+        for batch in chain([[memoryview(header)]], snapshot.batches()):
+            file.write(batch)
+            for run in batch:
+                checksum.update(run)
+                written += len(run)
     return written, checksum.hexdigest()
 
 
