@@ -14,14 +14,14 @@ from torch.nn import functional
 from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface
 
-from serving.engine.batch import Batch, Bucket, Resident, Segment, causal_mask
+from serving.engine.batch import Batch, Bucket, Resident, Segment
 from serving.engine.cache import Gathered, Int8Cache, PagedCache, decode, encode
 from serving.engine.int8 import int8_attention
 from serving.gpu.paged_decode import paged_decode
 
 ATTENTION = "inkstone_paged"
-_WIDENED = 1 << 14
-"""Places whose codes become numbers at once: what is computed on the way is in fp32."""
+_PLACES = 4096
+"""Places whose codes are unpacked at once: what that takes in float32 stays small."""
 
 
 class _Active(threading.local):
@@ -126,14 +126,14 @@ def _seen(
 
 def plain(gathered: Gathered, dtype: torch.dtype) -> torch.Tensor:
     """Keys and values as numbers, (places, 2, kv_heads, head_dim)."""
-    if gathered.scales is None or gathered.zeros is None:
-        return gathered.values
     codes, scales, zeros = gathered.values, gathered.scales, gathered.zeros
-    numbers = torch.empty(codes.shape, dtype=dtype, device=codes.device)
-    for start in range(0, len(codes), _WIDENED):
-        some = slice(start, start + _WIDENED)
-        numbers[some] = decode(codes[some], scales[some], zeros[some])
-    return numbers
+    if scales is None or zeros is None:
+        return codes
+    out = torch.empty_like(codes, dtype=dtype)
+    for start in range(0, len(codes), _PLACES):
+        part = slice(start, start + _PLACES)
+        out[part] = decode(codes[part], scales[part], zeros[part])
+    return out
 
 
 def _resident(
@@ -181,42 +181,18 @@ def _prefill(queries: torch.Tensor, seen: Gathered, segment: Segment, scale: flo
     """Many queries of one sequence; shapes (rows, heads, head_dim)."""
     mask = segment.mask
     query = queries.transpose(0, 1)[None]
-    if query.device.type != "cpu":
-        # Memory for speed, for one layer at a time: the fused kernels know no codes.
-        seen = Gathered(plain(seen, queries.dtype))
-    keys, values = seen.values.permute(1, 2, 0, 3).unsqueeze(1)
-    if seen.scales is None or seen.zeros is None:
-        behind = mask is None and segment.past > 0
-        out = functional.scaled_dot_product_attention(
-            query,
-            keys,
-            values,
-            attn_mask=causal_lower_right(segment.count, len(seen.values)) if behind else mask,
-            is_causal=mask is None and not behind and segment.count > 1,
-            scale=scale,
-            enable_gqa=query.shape[1] != keys.shape[1],
-        )
-        return out[0].transpose(0, 1)
-    if mask is None:
-        mask = causal_mask(segment.count, segment.past, query.device)
-    return _prefill_int8(query, keys, values, seen, mask, scale)
-
-
-def _prefill_int8(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    seen: Gathered,
-    mask: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
-    assert seen.scales is not None
-    assert seen.zeros is not None
-    _, heads, rows, size = query.shape
-    kv_heads = keys.shape[1]
-    folded = query.reshape(1, kv_heads, heads // kv_heads * rows, size)
-    scales, zeros = (x.permute(1, 2, 0).unsqueeze(1) for x in (seen.scales, seen.zeros))
-    bias = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device)
-    bias = bias.masked_fill_(~mask, -torch.inf).repeat(heads // kv_heads, 1)
-    out = int8_attention(folded, keys, values, scales, zeros, bias, scale)
-    return out.reshape(heads, rows, size).transpose(0, 1)
+    # Codes are unpacked, for one layer at a time: the fused kernels know none, and the scores of
+    # a chunk over a long past would take many times the memory of its keys and values.
+    both = plain(seen, queries.dtype)
+    keys, values = both.permute(1, 2, 0, 3).unsqueeze(1)
+    behind = mask is None and segment.past > 0
+    out = functional.scaled_dot_product_attention(
+        query,
+        keys,
+        values,
+        attn_mask=causal_lower_right(segment.count, len(both)) if behind else mask,
+        is_causal=mask is None and not behind and segment.count > 1,
+        scale=scale,
+        enable_gqa=query.shape[1] != keys.shape[1],
+    )
+    return out[0].transpose(0, 1)
