@@ -20,8 +20,8 @@ from serving.engine.int8 import int8_attention
 from serving.gpu.paged_decode import paged_decode
 
 ATTENTION = "inkstone_paged"
-_PLACES = 4096
-"""Places whose codes are unpacked at once: what that takes in float32 stays small."""
+_WIDENED = 1 << 14
+"""Places whose codes become numbers at once: what is computed on the way is in fp32."""
 
 
 class _Active(threading.local):
@@ -126,14 +126,14 @@ def _seen(
 
 def plain(gathered: Gathered, dtype: torch.dtype) -> torch.Tensor:
     """Keys and values as numbers, (places, 2, kv_heads, head_dim)."""
+    if gathered.scales is None or gathered.zeros is None:
+        return gathered.values
     codes, scales, zeros = gathered.values, gathered.scales, gathered.zeros
-    if scales is None or zeros is None:
-        return codes
-    out = torch.empty_like(codes, dtype=dtype)
-    for start in range(0, len(codes), _PLACES):
-        part = slice(start, start + _PLACES)
-        out[part] = decode(codes[part], scales[part], zeros[part])
-    return out
+    numbers = torch.empty(codes.shape, dtype=dtype, device=codes.device)
+    for start in range(0, len(codes), _WIDENED):
+        some = slice(start, start + _WIDENED)
+        numbers[some] = decode(codes[some], scales[some], zeros[some])
+    return numbers
 
 
 def _resident(
