@@ -80,7 +80,9 @@ def test_whole_pages_are_written_from_where_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Aligned memory and other bytes in any order; only the others are copied."""
-    pages = aligned_empty([random.randint(2, 6) * 1024], torch.device("cpu")).normal_()
+    shape = torch.Size([random.randint(2, 6) * 1024])
+    (pages,) = aligned_empty([shape], torch.device("cpu"))
+    pages.normal_()
     page = memoryview(pages.view(torch.uint8).numpy().data)
     head = memoryview(b"x" * 4096)  # as a shard's header: whole pages that lie anywhere
     pieces = [memoryview(b"odd"), page, page[:4096]]

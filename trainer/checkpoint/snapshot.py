@@ -111,7 +111,7 @@ class Snapshot:
         if buffer is None or buffer.shape != shape:
             device = fragment.values.device
             if device.type == "cpu":
-                buffer = aligned_empty(shape, device)
+                (buffer,) = aligned_empty([shape], device)
             else:
                 buffer = torch.empty(shape, dtype=torch.float32, pin_memory=True)
             self._buffers[fragment.key] = buffer

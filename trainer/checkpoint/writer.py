@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,14 @@ from trainer.checkpoint.shard_file import write_shard
 from trainer.checkpoint.snapshot import Snapshot
 
 _POLL_SECONDS = 0.02
-_NICE = 10
 
 
 class BackgroundTask:
-    """One thing at a time in a thread that leaves the processor to whoever wants it."""
+    """One thing at a time in a thread of its own.
+
+    Of ordinary priority: a lower one holds the interpreter's lock for as long as it waits for a
+    processor, and training with it.
+    """
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -38,8 +40,6 @@ class BackgroundTask:
             self._thread = None
 
     def _run(self, task: Callable[[], None]) -> None:
-        # Linux gives each thread a niceness of its own.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
             task()
         except Exception as error:

@@ -56,7 +56,8 @@ class HierarchicalStepper(Collective):
         self._flat = FlatWeights(module, shard_group)
         own = self._flat.shard(self._place)
         if own.dtype != torch.float32:
-            own = aligned_empty(own.shape, own.device).copy_(own)
+            (master,) = aligned_empty([own.shape], own.device)
+            own = master.copy_(own)
         self._master = own
         self._optimiser = self._make_optimiser(config)
         self._clip = config.grad_clip

@@ -30,12 +30,17 @@ def adamw(groups: list[dict], config: OptimiserConfig) -> torch.optim.AdamW:
 
 def materialise(optimiser: torch.optim.Optimizer, parameters: Iterable[torch.Tensor]) -> None:
     """Make the moments, zero, where there are none: torch makes them in the first step."""
-    for parameter in parameters:
-        state = optimiser.state[parameter]
-        if "exp_avg" not in state:
-            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            for moment in MOMENTS:
-                state[moment] = aligned_empty(parameter.shape, parameter.device).zero_()
+    fresh = [p for p in parameters if "exp_avg" not in optimiser.state[p]]
+    if not fresh:
+        return
+    device = fresh[0].device
+    for moment in MOMENTS:
+        made = aligned_empty([parameter.shape for parameter in fresh], device)
+        for parameter, values in zip(fresh, made, strict=True):
+            optimiser.state[parameter][moment] = values.zero_()
+    for parameter in fresh:
+        step = torch.zeros((), dtype=torch.float32, device=device)
+        optimiser.state[parameter]["step"] = step
 
 
 def steps_taken(optimiser: torch.optim.Optimizer) -> float:

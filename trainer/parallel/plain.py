@@ -49,7 +49,7 @@ class PlainStepper:
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self._names = [name for name, _ in named]
         self._low = [p for _, p in named]
-        self._master = [_master_of(p, offload) for p in self._low]
+        self._master = _masters(self._low, offload)
         self._optimiser = make_optimiser(list(zip(self._names, self._master, strict=True)), config)
         materialise(self._optimiser, self._master)
         self._clip = config.grad_clip
@@ -140,9 +140,12 @@ class PlainStepper:
                 low.copy_(master if master.device == low.device else master.to(low.dtype))
 
 
-def _master_of(low: nn.Parameter, offload: bool) -> nn.Parameter:
-    """fp32 copy of a weight, or the weight itself where that is fp32 and stays in place."""
-    device = torch.device("cpu") if offload else low.device
-    if low.dtype == torch.float32 and low.device == device:
-        return low
-    return nn.Parameter(aligned_empty(low.shape, device).copy_(low.detach()))
+def _masters(lows: list[nn.Parameter], offload: bool) -> list[nn.Parameter]:
+    """fp32 copies of weights, or the weights themselves where they are fp32 and stay in place."""
+    device = torch.device("cpu") if offload else lows[0].device
+    own = [low for low in lows if low.dtype != torch.float32 or low.device != device]
+    copies = iter(aligned_empty([low.shape for low in own], device))
+    copied = {id(low) for low in own}
+    return [
+        nn.Parameter(next(copies).copy_(low.detach())) if id(low) in copied else low for low in lows
+    ]
