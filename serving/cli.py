@@ -131,7 +131,7 @@ def bench(
     ] = True,
     dense_rows: Annotated[
         int | None,
-        typer.Option(min=0, help="A 4-bit model: rows from which on a bf16 copy is used; 0: none."),
+        typer.Option(min=0, help="A 4-bit model: rows from which on a copy is used; 0: none."),
     ] = None,
     device: Annotated[str, typer.Option(help="A model: auto, cpu or cuda.")] = "auto",
     json: Annotated[str | None, typer.Option(help="Write the result here; - prints it.")] = None,
@@ -195,7 +195,8 @@ def quantize(
     json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON.")] = False,
 ) -> None:
     """Pack a model's weights into 4 or 8 bits, and measure what that cost and gained."""
-    from serving.quant.command import Asked, quantize_model
+    from serving.quant.asked import Asked
+    from serving.quant.command import quantize_model
 
     quantize_model(
         Asked(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from serving.engine.runner import ModelRunner, RunnerConfig
     from serving.parallel.group import Group
+    from serving.quant.copies import CopyBits
 
     Part = Callable[[str, torch.Tensor], torch.Tensor]
 
@@ -120,6 +121,8 @@ def _runner_config(folder: ModelFolder, settings: EngineSettings) -> "RunnerConf
         width=settings.slots if settings.reproducible else 0,
         int8_cache=settings.int8_cache,
         ranks=settings.tensor_parallel,
+        copy_bits=settings.copy_bits,
+        compiled=settings.compiled,
         slots=settings.slots,
         cuda_graphs=settings.cuda_graphs,
     )
@@ -152,7 +155,7 @@ def open_runner(
 
     model = build_model(folder, group, device)
     if dense_rows and (device is None or device.type == "cpu"):
-        _keep_dense(model, dense_rows)
+        _keep_dense(model, dense_rows, config.copy_bits)
     expected = None if known_family(model) else plain_hidden(model)
     runner = (make or ModelRunner)(model, config)
     if expected is not None:
@@ -161,12 +164,12 @@ def open_runner(
     return runner
 
 
-def _keep_dense(model: "PreTrainedModel", rows: int) -> None:
+def _keep_dense(model: "PreTrainedModel", rows: int, bits: "CopyBits") -> None:
     from serving.quant.linear import Int4Linear
 
     for module in model.modules():
         if isinstance(module, Int4Linear):
-            module.keep_dense(rows)
+            module.keep_dense(rows, bits)
 
 
 def sizes_of(folder: ModelFolder, settings: EngineSettings) -> tuple[int, int]:

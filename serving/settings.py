@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 _EVERYWHERE = ("slots", "max_context", "threads", "cache_tokens", "engine")
 """What is not of ``paged`` alone."""
@@ -28,9 +29,15 @@ class EngineSettings:
     int8_cache: bool = False
     """Keep keys and values in 8 bits."""
     dense_rows: int | None = None
-    """Keep a bf16 copy of 4-bit weights for steps of so many rows or more, where plain
-    multiplication is faster (about 8 rows on a CPU with AMX, 24 without). None: as ``inkstone
-    serve quantize`` measured, where it did; 0 keeps none. A GPU needs none."""
+    """Keep a copy of 4-bit weights for steps of so many rows or more, where multiplying with it
+    is faster (about 5 rows on a CPU with AMX). None: as ``inkstone serve quantize`` measured,
+    where it did; 0 keeps none. A GPU needs none."""
+    copy_bits: Literal[8, 16] = 8
+    """Bits per weight of that copy. 8 rounds activations to 8 bits too and is twice as fast as
+    16; see docs/serving/quantize.md for what it costs."""
+    compiled: bool = True
+    """On a CPU, compile kernels for what lies between the products, where there is a compiler;
+    see docs/serving/engine.md."""
     device: str = "auto"
     """``cpu``, ``cuda``, or ``auto``: a GPU where torch sees one, and ``tensor_parallel`` is 1."""
     cuda_graphs: bool = True

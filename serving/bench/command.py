@@ -121,6 +121,7 @@ async def _in_process(
         engine.decoding.since(before),
         engine.runner.place_bytes,
         settings.dense_rows,
+        settings.copy_bits,
     )
     return {
         "engine": asdict(settings),

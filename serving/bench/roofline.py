@@ -35,7 +35,7 @@ class Roofline:
 
 
 def roofline(
-    model: Any, decoding: Decoding, place_bytes: int, dense_rows: int | None
+    model: Any, decoding: Decoding, place_bytes: int, dense_rows: int | None, copy_bits: int
 ) -> Roofline | None:
     """The share of the roof that some decode steps reached; None where there were none.
 
@@ -43,12 +43,13 @@ def roofline(
         model: the model that ran; see :func:`weight_bytes`.
         decoding: what the engine counted.
         place_bytes: keys and values of one token, in bytes, of all layers.
-        dense_rows: rows from which on 4-bit layers multiply with a bf16 copy; None or 0: never.
+        dense_rows: rows from which on 4-bit layers multiply with a copy; None or 0: never.
+        copy_bits: bits per weight of the copy.
     """
     if not decoding.steps:
         return None
     rows = decoding.rows / decoding.steps
-    weights = weight_bytes(model, bool(dense_rows and rows >= dense_rows))
+    weights = weight_bytes(model, copy_bits if dense_rows and rows >= dense_rows else None)
     speed = copy_speed(model.get_input_embeddings().weight.device)
     least = (decoding.steps * weights + decoding.places * place_bytes) / speed
     return Roofline(
@@ -62,17 +63,17 @@ def roofline(
     )
 
 
-def weight_bytes(model: Any, dense: bool) -> int:
+def weight_bytes(model: Any, copy_bits: int | None) -> int:
     """Bytes of weights that one decode step reads.
 
     Of an embedding a step reads a row per token, which is not counted unless the table is
-    the output projection too. ``dense``: 4-bit layers are read from their bf16 copy.
+    the output projection too. ``copy_bits``: 4-bit layers are read from a copy of so many bits.
     """
     sizes: dict[int, int] = {}
     copies = 0
     for module in model.modules():
-        if isinstance(module, Int4Linear) and dense:
-            copies += 2 * module.in_features * module.out_features
+        if isinstance(module, Int4Linear) and copy_bits is not None:
+            copies += copy_bits // 8 * module.in_features * module.out_features
             continue
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             sizes[tensor.data_ptr()] = tensor.nbytes

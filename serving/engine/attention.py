@@ -17,7 +17,8 @@ from transformers import AttentionInterface
 from serving.engine.batch import Batch, Bucket, Resident, Segment
 from serving.engine.cache import Gathered, Int8Cache, PagedCache, decode, encode
 from serving.engine.int8 import int8_attention
-from serving.gpu.paged_decode import paged_decode
+from serving.gpu.paged_decode import PagedRows, paged_decode
+from serving.native.kernels import Kernels
 
 ATTENTION = "inkstone_paged"
 _WIDENED = 1 << 14
@@ -29,19 +30,25 @@ class _Active(threading.local):
 
     batch: Batch | None = None
     cache: PagedCache | Int8Cache | None = None
+    compiled: Kernels | None = None
 
 
 _active = _Active()
 
 
 @contextmanager
-def attending(batch: Batch, cache: PagedCache | Int8Cache) -> Iterator[None]:
-    """Models that run inside the block attend over this batch and cache."""
-    _active.batch, _active.cache = batch, cache
+def attending(
+    batch: Batch, cache: PagedCache | Int8Cache, compiled: Kernels | None = None
+) -> Iterator[None]:
+    """Models that run inside the block attend over this batch and cache.
+
+    ``compiled`` kernels read the pages of the batch, where it names any.
+    """
+    _active.batch, _active.cache, _active.compiled = batch, cache, compiled
     try:
         yield
     finally:
-        _active.batch = _active.cache = None
+        _active.batch = _active.cache = _active.compiled = None
 
 
 def paged_attention(
@@ -94,7 +101,7 @@ def attend(layer: int, queries: torch.Tensor, fresh: torch.Tensor, scale: float)
     parts = []
     if batch.paged is not None:
         rows = slice(0, len(batch.paged.lengths))
-        parts.append(paged_decode(queries[rows], cache.pages(layer), batch.paged, scale))
+        parts.append(_paged(queries[rows], cache.pages(layer), batch.paged, scale))
     for bucket in batch.buckets:
         rows = slice(bucket.first, bucket.first + bucket.count)
         if bucket.resident is not None:
@@ -107,6 +114,15 @@ def attend(layer: int, queries: torch.Tensor, fresh: torch.Tensor, scale: float)
         seen = _seen(cache, layer, segment, fresh[rows])
         parts.append(_prefill(queries[rows], seen, segment, scale))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _paged(queries: torch.Tensor, pages: Gathered, paged: PagedRows, scale: float) -> torch.Tensor:
+    """One query per row over its pages; shapes (rows, heads, head_dim)."""
+    compiled = _active.compiled
+    if compiled is None:
+        return paged_decode(queries, pages, paged, scale)
+    where = paged.tables, paged.lengths, paged.block_size
+    return compiled.decode(queries, pages.values, *where, scale)
 
 
 def _seen(

@@ -6,6 +6,8 @@ import torch
 from transformers import PreTrainedModel
 
 from serving.engine.lean import LeanLayer, rotary
+from serving.engine.pieces import CompiledPieces, Pieces
+from serving.native.kernels import Kernels
 
 _PLAIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Families whose decoder is embedding, layers and a norm, with nothing in between."""
@@ -35,9 +37,10 @@ class Decoder:
 class LeanDecoder(Decoder):
     """The decoder's loop over lean layers, without its wrappers."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, compiled: Kernels | None) -> None:
         super().__init__(model)
-        self._layers = [LeanLayer(layer) for layer in self._body.layers]
+        self._pieces = Pieces() if compiled is None else CompiledPieces(compiled)
+        self._layers = [LeanLayer(layer, self._pieces) for layer in self._body.layers]
 
     def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Hidden states after the last norm, shape (1, tokens, hidden)."""
@@ -45,9 +48,10 @@ class LeanDecoder(Decoder):
         hidden = body.embed_tokens(ids)
         angles = rotary(*body.rotary_emb(hidden, positions))
         hidden = hidden[0]
+        added = None
         for layer in self._layers:
-            hidden = layer(hidden, *angles)
-        return body.norm(hidden)[None]
+            added = layer(hidden, added, *angles)
+        return self._pieces.add_norm(hidden, added, body.norm)[None]
 
 
 def known_family(model: PreTrainedModel) -> bool:
@@ -55,6 +59,6 @@ def known_family(model: PreTrainedModel) -> bool:
     return model.config.model_type in _PLAIN
 
 
-def decoder_of(model: PreTrainedModel) -> Decoder:
-    """The cheapest way to run this model's decoder."""
-    return LeanDecoder(model) if known_family(model) else Decoder(model)
+def decoder_of(model: PreTrainedModel, compiled: Kernels | None = None) -> Decoder:
+    """The cheapest way to run this model's decoder, with kernels where there are any."""
+    return LeanDecoder(model, compiled) if known_family(model) else Decoder(model)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from serving.engine.attention import attend
+from serving.engine.pieces import Pieces
 from serving.lora.site import Adapted
 from serving.quant.linear import Int4Linear, join_int4
 
@@ -20,16 +20,15 @@ from serving.quant.linear import Int4Linear, join_int4
 class LeanLayer:
     """One decoder layer of the Llama, Mistral, Qwen2 or Qwen3 family."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, pieces: Pieces) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._index: int = attention.layer_idx
         self._size: int = attention.head_dim
         self._scale: float = attention.scaling
-        self._norms = (_Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm))
+        self._pieces = pieces
+        self._norms = (layer.input_layernorm, layer.post_attention_layernorm)
         self._head_norms = (
-            (_Norm(attention.q_norm), _Norm(attention.k_norm))
-            if hasattr(attention, "q_norm")
-            else None
+            (attention.q_norm, attention.k_norm) if hasattr(attention, "q_norm") else None
         )
         self._heads = attention.q_proj.out_features // self._size
         self._kv_heads = attention.k_proj.out_features // self._size
@@ -42,25 +41,35 @@ class LeanLayer:
         self._down = mlp.down_proj
         self._activate = mlp.act_fn
 
-    def __call__(self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        """Hidden states of shape (rows, hidden); see ``rotary`` for the angles."""
-        mixed = self._qkv(self._norms[0](hidden)).view(len(hidden), -1, self._size)
+    def __call__(
+        self,
+        hidden: torch.Tensor,
+        added: torch.Tensor | None,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+    ) -> torch.Tensor:
+        """What the layer adds to the hidden states.
+
+        Args:
+            hidden: (rows, hidden); changed in place, but for what is returned.
+            added: what the layer before adds to them.
+            cos: see ``rotary``.
+            sin: see ``rotary``.
+        """
+        pieces = self._pieces
+        mixed = self._qkv(pieces.add_norm(hidden, added, self._norms[0]))
+        mixed = mixed.view(len(hidden), -1, self._size)
         if self._head_norms is not None:
             for norm, heads in zip(self._head_norms, self._split, strict=True):
-                mixed[:, heads] = norm(mixed[:, heads])
-        _rotate(mixed[:, : self._split[1].stop], cos, sin)
+                mixed[:, heads] = Pieces.add_norm(pieces, mixed[:, heads], None, norm)
+        pieces.rotate(mixed, self._split[1].stop, cos, sin)
         query, fresh = mixed[:, : self._heads], mixed[:, self._heads :]
         fresh = fresh.unflatten(1, (2, self._kv_heads))
         seen = attend(self._index, query, fresh, self._scale)
-        hidden = self._out(seen.reshape(len(hidden), -1)).add_(hidden)
-        gate, up = self._gate_up(self._norms[1](hidden)).chunk(2, dim=-1)
-        return self._down(self._activate(gate).mul_(up)).add_(hidden)
-
-
-def _rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
-    """Turn queries and keys of shape (rows, heads, head_dim) in place; see ``rotary``."""
-    rolled = heads.roll(heads.shape[-1] // 2, -1)
-    heads.mul_(cos).addcmul_(rolled, sin)
+        added = self._out(seen.reshape(len(hidden), -1))
+        both = self._gate_up(pieces.add_norm(hidden, added, self._norms[1]))
+        added = self._down(pieces.gated(both, self._activate))
+        return added
 
 
 def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,17 +80,6 @@ def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     half = sin.shape[-1] // 2
     signed = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
     return cos[0, :, None], signed[0, :, None]
-
-
-class _Norm:
-    """Root mean square norm of a module, in one operation."""
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        weight = self._module.weight
-        return functional.rms_norm(x, weight.shape, weight, self._module.variance_epsilon)
 
 
 def _join(layers: list[Any]) -> Any:

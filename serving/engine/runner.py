@@ -6,7 +6,7 @@ else is there and the same request gives the same bits. Without one, a step is o
 over exactly the tokens there are.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from serving.engine.attention import ATTENTION, attending
 from serving.engine.batch import Batch, BatchBuilder
 from serving.engine.cache import CacheShape, Int8Cache, PagedCache
 from serving.engine.decoder import decoder_of, known_family
+from serving.engine.pieces import kernels_for
 from serving.engine.plan import Chunk
 from serving.engine.resident import Residents
 from serving.engine.sampling import likeliest
@@ -29,6 +30,8 @@ from serving.gpu.ready import runs_kernels
 from serving.lora.files import Adapter
 from serving.lora.install import check_adapter, install, remove
 from serving.lora.route import Routes, all_rows, routed, routes_of
+from serving.native.kernels import takes_heads
+from serving.quant.copies import CopyBits
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class RunnerConfig:
     """Rows of the largest decode step."""
     cuda_graphs: bool = True
     """Replay decode steps as graphs, on a GPU."""
+    copy_bits: CopyBits = 8
+    """Bits per weight of copies of 4-bit weights, where any are kept."""
+    compiled: bool = True
+    """Use the kernels of ``serving.native``, on a CPU with a compiler."""
 
 
 class ModelRunner:
@@ -59,12 +66,15 @@ class ModelRunner:
     def __init__(self, model: PreTrainedModel, config: RunnerConfig) -> None:
         self._model = model.eval()
         model.set_attn_implementation(ATTENTION)
-        self._decoder = decoder_of(model)
         self.config = config
         self.max_context = config.max_context
         embeddings: Any = model.get_input_embeddings()
         self.vocab_size: int = embeddings.weight.shape[0]
         self._device = embeddings.weight.device
+        kernels = runs_kernels(self._device)
+        wanted = config.compiled and not kernels
+        self._compiled = kernels_for(self._device) if wanted else None
+        self._decoder = decoder_of(model, self._compiled)
         shape = cache_shape(model.config, config)
         dtype: torch.dtype = embeddings.weight.dtype
         self.cache: PagedCache | Int8Cache = (
@@ -72,13 +82,15 @@ class ModelRunner:
             if config.int8_cache
             else PagedCache(shape, dtype, self._device)
         )
-        kernels = runs_kernels(self._device)
-        plain = self.cache if isinstance(self.cache, PagedCache) else None
-        self._residents = Residents(plain) if plain is not None and not kernels else None
         splits = partial(self._splits, shape.num_kv_heads) if kernels else None
-        self._builder = BatchBuilder(
-            config.block_size, dtype, self._device, self._residents, splits
-        )
+        self._residents: Residents | None = None
+        pages: Callable[[int], int] | None = splits
+        if isinstance(self.cache, PagedCache) and not kernels:
+            if self._compiled is not None and takes_heads(embeddings.weight, shape.head_dim):
+                pages = _whole
+            else:
+                self._residents = Residents(self.cache)
+        self._builder = BatchBuilder(config.block_size, dtype, self._device, self._residents, pages)
         self._graphs: DecodeGraphs | None = None
         if splits is not None and config.cuda_graphs and known_family(model):
             rows = row_buckets(config.width or config.slots, config.width > 0)
@@ -249,7 +261,7 @@ class ModelRunner:
     def _forward(self, batch: Batch, routes: Routes | None = None) -> torch.Tensor:
         """Last hidden states after the final norm, shape (rows, hidden)."""
         try:
-            with attending(batch, self.cache), routed(routes):
+            with attending(batch, self.cache, self._compiled), routed(routes):
                 return self._decoder(batch.ids, batch.positions)[0]
         except BaseException:
             if self._residents is not None:
@@ -275,6 +287,11 @@ class ModelRunner:
         best = likeliest(logits)[where]
         chosen = logits[where, tokens] - logits.logsumexp(dim=-1)[where]
         return chosen.tolist(), (best == tokens).tolist()
+
+
+def _whole(rows: int) -> int:
+    """Parts that a compiled kernel cuts a row into: its threads share out rows and heads."""
+    return 1
 
 
 def _ends(chunk: Chunk) -> bool:

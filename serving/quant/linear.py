@@ -7,12 +7,13 @@ from torch import nn
 
 from serving.gpu.int4 import int4_linear
 from serving.gpu.ready import runs_kernels
+from serving.quant.copies import Copy, CopyBits, make_copy
 from serving.quant.rounding import Packed, dequantize, dequantize_halves, unpack
 
 _ROW_MULTIPLE = 16
 """torch's CPU kernel packs output rows in blocks of 16."""
 _DENSE_ROWS = 64
-"""From so many rows of activations on, dequantising once and multiplying in bf16 is faster:
+"""From so many rows of activations on, dequantising first and multiplying in bf16 is faster:
 the 4-bit kernel's time grows with the rows, that of unpacking does not."""
 
 
@@ -33,7 +34,7 @@ class Int4Linear(nn.Module):
         self.register_buffer("zeros", torch.zeros(out_features, groups).bfloat16())
         self.bias = nn.Parameter(torch.zeros(out_features).bfloat16()) if bias else None
         self._kernel: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._dense: torch.Tensor | None = None
+        self._dense: Copy | None = None
         self._dense_rows = _DENSE_ROWS
         self._on_gpu = False
 
@@ -54,15 +55,30 @@ class Int4Linear(nn.Module):
         self._kernel = self._dense = None
         self._dense_rows = _DENSE_ROWS
 
-    def keep_dense(self, rows: int) -> None:
-        """Keep a bf16 copy for ``rows`` rows of activations or more: memory for speed."""
-        self._dense = dequantize(self._packed()).bfloat16()
+    def keep_dense(self, rows: int, bits: CopyBits = 8) -> None:
+        """Keep a copy for ``rows`` rows of activations or more: memory for speed."""
+        self._dense = self.copy(bits)
         self._dense_rows = rows
+
+    def copy(self, bits: CopyBits) -> Copy:
+        """A copy of the weights, to multiply many rows with."""
+        return make_copy(bits, dequantize(self._packed()), self.bias)
 
     @property
     def dense_rows(self) -> int | None:
-        """Rows from which on the bf16 copy is used; None without one."""
+        """Rows from which on the copy is used; None without one."""
         return None if self._dense is None else self._dense_rows
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes beside its buffers: what the kernel multiplies with, and the copy."""
+        kernel = sum(tensor.nbytes for tensor in self._kernel or ())
+        return kernel + (0 if self._dense is None else self._dense.nbytes)
+
+    @property
+    def copy_bits(self) -> CopyBits | None:
+        """Bits per weight of the copy; None without one."""
+        return None if self._dense is None else self._dense.bits
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply activations of shape (..., in), bf16."""
@@ -79,7 +95,8 @@ class Int4Linear(nn.Module):
 
     def _multiply_dense(self, x: torch.Tensor) -> torch.Tensor:
         if self._dense is not None:
-            return nn.functional.linear(x, self._dense.to(x.dtype), self.bias)
+            out = self._dense(x.reshape(-1, self.in_features))
+            return out.reshape(*x.shape[:-1], self.out_features)
         # A byte holds an even and an odd input: apart, no code has to move to its place.
         halves = torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
         return nn.functional.linear(halves, dequantize_halves(self._packed(), x.dtype), self.bias)
@@ -100,10 +117,10 @@ def join_int4(layers: Sequence[Int4Linear]) -> Int4Linear | Callable[[torch.Tens
         joined.register_buffer(name, whole)
         for layer, piece in zip(layers, whole.split(sizes), strict=True):
             layer.register_buffer(name, piece)
-    rows = first.dense_rows
+    rows, bits = first.dense_rows, first.copy_bits
     for layer in layers:
         layer.release()
     joined.prepare()
-    if rows is not None:
-        joined.keep_dense(rows)
+    if rows is not None and bits is not None:
+        joined.keep_dense(rows, bits)
     return joined

@@ -99,3 +99,9 @@ def int4_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("int4")
     inputs = {"model": [as_checkpoint(model_dir, store)]}
     return run_stage(STAGES[0], QuantizeConfig(group_size=32), inputs, store=store).path("model")
+
+
+@pytest.fixture(scope="session")
+def needs_compiler() -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("there is no g++")

@@ -1,6 +1,7 @@
 import asyncio
 import random
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,9 +218,18 @@ def test_a_long_context_gets_its_turn_in_a_crowd(model_dir: Path, vocab: int) ->
         engine.close()
 
 
-def test_a_score_that_is_given_up_leaves_the_line(model_dir: Path) -> None:
-    engine = load_engine(model_dir, slots=2, threads=2, cache_tokens=256)
+def test_a_score_that_is_given_up_leaves_the_line(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine: Any = load_engine(model_dir, slots=2, threads=2, cache_tokens=256)
     asked = SamplingParams(max_tokens=150)
+    quick = engine.runner.step
+
+    def step(*chunks: Any) -> Any:
+        time.sleep(0.01)  # the first request outlives what happens meanwhile
+        return quick(*chunks)
+
+    monkeypatch.setattr(engine.runner, "step", step)
 
     async def run() -> None:
         first = asyncio.create_task(collect(engine, EngineRequest("a", (1,) * 90, asked)))
@@ -353,7 +363,7 @@ def test_closing_lets_everybody_go(model_dir: Path) -> None:
 
 
 def test_an_engine_whose_thread_dies_lets_everybody_go(model_dir: Path, monkeypatch) -> None:
-    engine = load_engine(model_dir, slots=1)
+    engine: Any = load_engine(model_dir, slots=1)
     monkeypatch.setattr(engine._loop.stepper.scheduler, "plan", lambda: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
@@ -361,4 +371,5 @@ def test_an_engine_whose_thread_dies_lets_everybody_go(model_dir: Path, monkeypa
         return [c async for c in engine.submit(EngineRequest("x", (1,), SamplingParams()))]
 
     assert asyncio.run(asyncio.wait_for(run(), 30))[-1].finish_reason == FinishReason.ABORT
+    engine._loop._thread.join(30)  # it lets everybody go before it ends
     assert not engine.alive

@@ -25,19 +25,14 @@ class Capacity:
 def weight_bytes(model: nn.Module) -> int:
     """Bytes of everything a loaded model multiplies with, what kernels keep included."""
     tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
-    for module in model.modules():
-        if isinstance(module, Int4Linear):
-            for value in vars(module).values():
-                for tensor in value if isinstance(value, tuple) else (value,):
-                    if isinstance(tensor, torch.Tensor):
-                        tensors[tensor.data_ptr()] = tensor.nbytes
-    return sum(tensors.values())
+    packed = [module for module in model.modules() if isinstance(module, Int4Linear)]
+    return sum(tensors.values()) + sum(layer.kept_bytes for layer in packed)
 
 
 def copy_bytes(model: nn.Module) -> int:
-    """Bytes that bf16 copies of all 4-bit layers take."""
+    """Bytes that 8-bit copies of all 4-bit layers take."""
     return sum(
-        2 * module.in_features * module.out_features
+        module.in_features * module.out_features
         for module in model.modules()
         if isinstance(module, Int4Linear)
     )

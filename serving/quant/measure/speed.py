@@ -10,13 +10,12 @@ from torch import nn
 
 from contracts.engine import Engine, EngineError, EngineRequest, SamplingParams
 from serving.quant.linear import Int4Linear
-from serving.quant.rounding import Packed, dequantize
 
 BATCHES = (1, 8, 64)
-ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+ROWS = (1, 2, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 PROMPT_TOKENS, NEW_TOKENS = 32, 17
 _GAIN = 1.1
-"""A bf16 copy must be so many times as fast to be worth its memory."""
+"""A copy must be so many times as fast to be worth its memory."""
 _RUNS = 2
 _SECONDS = 0.02
 """Least time over which one kernel is timed."""
@@ -61,7 +60,7 @@ class KernelTimes:
     packed: float
     """As the layers multiply without a copy: the 4-bit kernel, or unpacking at each call."""
     dense: float
-    """With bf16 copies of the weights."""
+    """With 8-bit copies of the weights."""
 
 
 def first_layer(model: nn.Module) -> list[nn.Module]:
@@ -77,9 +76,9 @@ def first_layer(model: nn.Module) -> list[nn.Module]:
 
 @torch.inference_mode()
 def time_kernels(layers: Sequence[nn.Module]) -> list[KernelTimes]:
-    """Time 4-bit layers against bf16 copies of their weights."""
+    """Time 4-bit layers against 8-bit copies of their weights."""
     packed = [layer for layer in layers if isinstance(layer, Int4Linear)]
-    copies = [_copy(layer) for layer in packed]
+    copies = [layer.copy(8) for layer in packed]
     found = []
     for rows in ROWS if packed else ():
         inputs = [torch.randn(rows, layer.in_features).bfloat16() for layer in packed]
@@ -89,20 +88,15 @@ def time_kernels(layers: Sequence[nn.Module]) -> list[KernelTimes]:
                 layer(x)
 
         def by_copy(inputs: list[torch.Tensor] = inputs) -> None:
-            for weight, x in zip(copies, inputs, strict=True):
-                nn.functional.linear(x, weight)
+            for copy, x in zip(copies, inputs, strict=True):
+                copy(x)
 
         found.append(KernelTimes(rows, _milliseconds(by_code), _milliseconds(by_copy)))
     return found
 
 
-def _copy(layer: Int4Linear) -> torch.Tensor:
-    names = ("codes", "scales", "zeros")
-    return dequantize(Packed(**{name: layer.get_buffer(name) for name in names})).bfloat16()
-
-
 def choose_dense_rows(times: Sequence[KernelTimes]) -> int | None:
-    """Fewest rows from which bf16 copies pay at every count that was timed; None for none."""
+    """Fewest rows from which copies pay at every count that was timed; None for none."""
     chosen = None
     for found in sorted(times, key=lambda t: -t.rows):
         if found.packed < _GAIN * found.dense:

@@ -66,16 +66,17 @@ def test_weights_that_a_step_reads(tied: bool) -> None:
     model = Tiny(tied)
     rest = 4 * 16 + 4 * 16 * 32
     codes = 48 * 32 // 2 + 2 * 2 * 48
-    assert weight_bytes(model, dense=False) == rest + codes
-    assert weight_bytes(model, dense=True) == rest + 2 * 48 * 32
+    assert weight_bytes(model, None) == rest + codes
+    assert weight_bytes(model, 16) == rest + 2 * 48 * 32
+    assert weight_bytes(model, 8) == rest + 48 * 32
 
 
 def test_the_share_is_the_least_time_over_the_time() -> None:
     decoding = Decoding().after(2, 30, 0.5).after(4, 70, 1.5)
     assert decoding.since(Decoding().after(2, 30, 0.5)) == Decoding(1, 4, 70, 1.5)
     model = Tiny(True)
-    roof = roofline(model, decoding, 1000, None)
-    least = (2 * weight_bytes(model, dense=False) + 100 * 1000) / roof.copy_bytes_per_second
+    roof = roofline(model, decoding, 1000, None, 8)
+    least = (2 * weight_bytes(model, None) + 100 * 1000) / roof.copy_bytes_per_second
     assert roof.share == pytest.approx(least / 2.0)
     assert (roof.steps, roof.rows_per_step, roof.step_ms) == (2, 3.0, 1000.0)
-    assert roofline(SimpleNamespace(), Decoding(), 1, None) is None
+    assert roofline(SimpleNamespace(), Decoding(), 1, None, 8) is None

@@ -75,7 +75,8 @@ def test_greedy_tokens_are_the_same(
 ) -> None:
     prompts = prompts_for(4)
     settings = dict(slots=3, max_context=128, reproducible=reproducible, int8_cache=int8)
-    want = answers(load_engine(small_dir, **settings), prompts, 8)
+    # The same norms: of another last bit, 8-bit codes of the cache may fall elsewhere.
+    want = answers(load_engine(small_dir, **settings, compiled=False), prompts, 8)
     assert not launches
     with interpreting():
         engine = load_engine(small_dir, **settings)
@@ -91,7 +92,7 @@ def test_greedy_tokens_are_the_same(
 def test_with_packed_weights(int4_dir: Path) -> None:
     prompts = prompts_for(3, longest=12)
     settings = dict(slots=3, max_context=128, reproducible=False)
-    want = answers(load_engine(int4_dir, **settings), prompts, 3)
+    want = answers(load_engine(int4_dir, **settings, compiled=False), prompts, 3)
     with interpreting():
         engine = load_engine(int4_dir, **settings)
     got = answers(engine, prompts, 3)

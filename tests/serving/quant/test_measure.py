@@ -75,8 +75,11 @@ def test_bytes(model_dir: Path, int4_dir: Path) -> None:
     packed = load_model(int4_dir)
     layer = packed.model.layers[0].mlp.up_proj
     kept = weight_bytes(packed)
-    layer.keep_dense(8)
-    assert weight_bytes(packed) == kept + 2 * layer.in_features * layer.out_features
+    numbers = layer.in_features * layer.out_features
+    layer.keep_dense(8, 16)
+    assert weight_bytes(packed) == kept + 2 * numbers
+    layer.keep_dense(8, 8)
+    assert weight_bytes(packed) == kept + numbers + 12 * layer.out_features
     config = model.config
     capacity = cache_capacity(config)
     values = config.num_hidden_layers * 2 * config.num_key_value_heads
