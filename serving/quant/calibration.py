@@ -76,7 +76,8 @@ def read_text(path: Path, tokenizer_dir: Path, split: str) -> Text:
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     ids: list[int] = []
     for document in _documents(path):
-        ids += [*tokenizer.encode(document, add_special_tokens=False), *end]
+        # Not verbose: text longer than the context is what windows are cut from.
+        ids += [*tokenizer.encode(document, add_special_tokens=False, verbose=False), *end]
     if len(ids) <= len(end):
         raise ConfigError(f"{path}: no text in it")
     return Text(np.asarray(ids, dtype=np.int64), str(path))

@@ -4,14 +4,12 @@ import json
 import resource
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from clusters.config import ConfigError, explain
+from clusters.config import ConfigError
 from clusters.progress import Progress
+from serving.quant.asked import Asked, config_of, default_said, how
 from serving.quant.config import QuantizeConfig
 from serving.resolve import resolve_model
 
@@ -26,25 +24,6 @@ EVAL_WINDOWS = 64
 MIN_EVAL_WINDOWS = 2
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The command line."""
-
-    model: str
-    out: Path
-    method: str | None
-    bits: int
-    group: int
-    lm_head: bool
-    calibration: Path | None
-    held_out: Path | None
-    windows: int
-    measure: bool
-    dense_copy: bool
-    threads: int | None
-    as_json: bool
-
-
 def quantize_model(asked: Asked) -> None:
     """Pack, measure, write ``asked.out``, and print what was found.
 
@@ -55,14 +34,14 @@ def quantize_model(asked: Asked) -> None:
         ConfigError: an option is wrong, ``out`` exists, or text is missing or too short.
         ModelError: the model cannot be read, or is packed already.
     """
-    config = _config(asked)
+    config = config_of(asked)
     source = resolve_model(asked.model)
     if asked.out.exists():
         raise ConfigError(f"--out {asked.out}: exists already; name a folder that does not")
     calibration, held_out = _texts(asked, config, source)
     progress = Progress(sys.stderr)
     if asked.method is None:
-        progress.say(_default_said(config))
+        progress.say(default_said(config))
     import torch
 
     from serving.quant.select import select
@@ -104,39 +83,6 @@ def _fingerprint(
         "calibration": hash_bytes(json.dumps(calibration).encode()),
         "threads": torch.get_num_threads(),
     }
-
-
-def _config(asked: Asked) -> QuantizeConfig:
-    usual = "awq" if asked.calibration is not None and asked.bits == 4 else "rtn"
-    said = {
-        "method": asked.method or usual,
-        "bits": asked.bits,
-        "group_size": asked.group,
-        "quantize_lm_head": asked.lm_head,
-        "calibration": {"windows": asked.windows},
-    }
-    try:
-        config = QuantizeConfig.model_validate(said)
-    except ValidationError as error:
-        raise ConfigError(explain(error, QuantizeConfig, "")) from error
-    if config.method == "awq" and asked.calibration is None:
-        raise ConfigError(
-            "--method awq: needs text to search scales on: --calibration FILE (a token store, "
-            ".txt, .md or .jsonl); or take --method rtn"
-        )
-    return config
-
-
-def _default_said(config: QuantizeConfig) -> str:
-    if config.method == "awq":
-        return "method awq, as there is calibration text"
-    return "method rtn (round to nearest); with --calibration FILE scales are searched (awq)"
-
-
-def _how(config: QuantizeConfig) -> str:
-    """What is done to the weights, in a few words."""
-    groups = f", groups of {config.group_size}" if config.bits == 4 else ""
-    return f"{config.method}, {config.bits} bits{groups}"
 
 
 def _texts(
@@ -235,6 +181,6 @@ def _print(
     if asked.as_json:
         print(json.dumps(report, indent=1))
     else:
-        Console(width=None if sys.stdout.isatty() else 110).print(table_of(measured, _how(config)))
+        Console(width=None if sys.stdout.isatty() else 110).print(table_of(measured, how(config)))
     for line in advice(measured, config.bits):
         print(line, file=sys.stderr)
