@@ -121,8 +121,8 @@ class CheckpointConfig(StageConfig):
     keep_every: int = execution(0, ge=0)
     """Checkpoints whose step is a multiple of this are kept too; 0 keeps none of them."""
     asynchronous: bool = execution(True)
-    """Train on while a copy in memory is written; costs 12 bytes of memory per parameter,
-    divided by the workers."""
+    """Train on while it is written. What is not written by the next optimiser's step is copied
+    first: up to 12 bytes of memory per parameter, divided by the workers."""
 
 
 class BadStepConfig(StageConfig):
