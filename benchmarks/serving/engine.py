@@ -30,8 +30,8 @@ from serving.load import load_engine
 PROMPT, NEW = 128, 64
 BATCHES = (1, 8, 32)
 SHARED, SHARERS = 1000, 64
-DENSE_ROWS = 8
-"""From so many rows on, the 4-bit model multiplies with a bf16 copy where it keeps one."""
+DENSE_ROWS = 5
+"""From so many rows on, the 4-bit model multiplies with a copy where it keeps one."""
 GOALS = {"generate": 2.0, "continuous": 4.0, "prefix": 5.0}
 DECODE_GOALS = {1: 0.8, 8: 1.2, 32: 1.8}
 PREFILL_BATCH, PREFILL_GOAL = 8, 1.3
@@ -75,9 +75,8 @@ def ours(
     prompts: list[list[int]],
     new: int,
     threads: int,
-    dense_rows: int = 0,
-    reproducible: bool = False,
     repeats: int = 3,
+    **settings: Any,
 ) -> Speed:
     """Best of some runs; every run has prompts of its own, so that no prefix is known."""
     engine = load_engine(
@@ -85,8 +84,7 @@ def ours(
         slots=len(prompts),
         max_context=2048 if len(prompts[0]) > 1024 else 256,
         threads=threads,
-        reproducible=reproducible,
-        dense_rows=dense_rows,
+        **{"reproducible": False, "dense_rows": 0, **settings},
     )
     try:
         asyncio.run(_run(engine, [p[:8] for p in prompts], 4))
@@ -258,16 +256,20 @@ def against_no_cache(path: Path, rng: random.Random, threads: int, small: bool) 
 
 
 def kinds_of(bf16: Path, int4: Path, only: str | None) -> dict[str, dict[str, Any]]:
-    """What is measured, by name."""
+    """What is measured, by name; beside one peer alone, what is compared with it."""
+    copied = {"path": int4, "dense_rows": DENSE_ROWS}
     kinds: dict[str, dict[str, Any]] = {
         "bf16": {"path": bf16},
-        "bf16 reproducible": {"path": bf16, "reproducible": True},
         "int4": {"path": int4},
-        "int4 reproducible": {"path": int4, "reproducible": True},
-        f"int4, bf16 copy from {DENSE_ROWS} rows": {"path": int4, "dense_rows": DENSE_ROWS},
+        f"int4, 8-bit copy from {DENSE_ROWS} rows": copied,
     }
-    wanted = {"llama": int4, "transformers": bf16}.get(only or "")
-    return {kind: how for kind, how in kinds.items() if wanted in (None, how["path"])}
+    if only is not None:
+        wanted = int4 if only == "llama" else bf16
+        return {kind: how for kind, how in kinds.items() if how["path"] == wanted}
+    for kind, how in list(kinds.items()):
+        kinds[f"{kind}, reproducible"] = {**how, "reproducible": True}
+        kinds[f"{kind}, uncompiled"] = {**how, "compiled": False}
+    return kinds
 
 
 def main() -> None:
