@@ -62,7 +62,7 @@ class ModelFolder:
 
     @property
     def dense_rows(self) -> int | None:
-        """Rows from which a bf16 copy was measured to be faster, where that was measured."""
+        """Rows from which a copy was measured to be faster, where that was measured."""
         return None if self.weights is None else self.weights.dense_rows
 
 

@@ -58,7 +58,7 @@ class QuantizedWeights(BaseModel):
     modules: list[str]
     """Names of the packed linear modules; everything else is bf16."""
     dense_rows: int | None = Field(default=None, gt=0)
-    """Rows of activations from which a bf16 copy was measured to be faster; the engine keeps
+    """Rows of activations from which a copy was measured to be faster; the engine keeps
     that copy unless told otherwise. Without it there is none."""
 
 
