@@ -40,7 +40,7 @@ def library() -> ctypes.CDLL:
         raise NoKernels("there is no g++ (set CXX to name another compiler)")
     try:
         return ctypes.CDLL(str(_built(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         raise NoKernels(f"{compiler}: {said.strip().splitlines()[0]}") from error
 
