@@ -43,6 +43,44 @@ def keep(name: str, **fields: Any) -> None:
     print(text, end="")
 
 
+def compare(
+    name: str,
+    *,
+    what: str,
+    ours: float,
+    unit: str,
+    peer: str,
+    theirs: float,
+    least: float | None = None,
+    most: float | None = None,
+    digits: int = 1,
+    **extra: Any,
+) -> None:
+    """``keep`` ours beside a peer's; the goal is a ratio of ``least`` or more, or ``most`` or less.
+
+    Without either it is kept for comparison only. ``digits`` are those of both numbers; the ratio
+    has one more.
+    """
+    ratio = ours / theirs
+    goal, met = "for comparison", True
+    if least is not None:
+        goal, met = f">= {least}", ratio >= least
+    elif most is not None:
+        goal, met = f"<= {most}", ratio <= most
+    keep(
+        name,
+        what=what,
+        ours=round(ours, digits),
+        unit=unit,
+        peer=peer,
+        theirs=round(theirs, digits),
+        ratio=round(ratio, digits + 1),
+        goal=goal,
+        met=met,
+        **extra,
+    )
+
+
 def page() -> str:
     """All results as one Markdown page."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.peers import run_peer
-from benchmarks.report import keep
+from benchmarks.report import compare
 from benchmarks.serving.model import SIZES, SMALL, make_int4, make_model
 from contracts.engine import Engine, EngineRequest, SamplingParams
 from serving.load import load_engine
@@ -165,20 +165,17 @@ def report(
     **extra: Any,
 ) -> None:
     """Keep one comparison of speeds; of the small model, print it."""
-    ratio = value / theirs
     if small:
-        print(f"{name}: {value:.1f}, {peer} {theirs:.1f}: {ratio:.2f} {extra}")
+        print(f"{name}: {value:.1f}, {peer} {theirs:.1f}: {value / theirs:.2f} {extra}")
         return
-    keep(
+    compare(
         f"serving-{name}",
         what=what,
-        ours=round(value, 1),
+        ours=value,
         unit="tokens/s",
         peer=peer,
-        theirs=round(theirs, 1),
-        ratio=round(ratio, 2),
-        goal=f">= {goal}",
-        met=ratio >= goal,
+        theirs=theirs,
+        least=goal,
         **extra,
     )
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import keep
+from benchmarks.report import compare
 from benchmarks.serving.trained import trained
 from serving.load import load_engine
 from serving.quant.calibration import MIN_WINDOWS, read_text, window_length
@@ -57,23 +57,7 @@ def measured(path: Path, windows: list[list[int]], **options: Any) -> Perplexity
         engine.close()
 
 
-def report(name: str, what: str, ours: float, peer: str, theirs: float, goal: float | None) -> None:
-    """Keep one comparison of perplexities; without a goal, for comparison only."""
-    ratio = ours / theirs
-    keep(
-        f"serving-quantise-{name}",
-        what=what,
-        ours=round(ours, 3),
-        unit="perplexity",
-        peer=peer,
-        theirs=round(theirs, 3),
-        ratio=round(ratio, 4),
-        goal="for comparison" if goal is None else f"<= {goal}",
-        met=goal is None or ratio <= goal,
-    )
-
-
-def compare(model: Path, text: Path, work: Path) -> None:
+def compare_variants(model: Path, text: Path, work: Path) -> None:
     """Measure every variant of one model."""
     length = window_length(model, 512)
     calibration = read_text(text, model, "train").windows(WINDOWS, length, MIN_WINDOWS)
@@ -92,10 +76,19 @@ def compare(model: Path, text: Path, work: Path) -> None:
         print(f"{name}: {found[name]:.3f}, {found[name] / base.value:.4f}", flush=True)
     print(f"8-bit copy: {found['awq-copy'] / base.value:.4f}", flush=True)
     where = f"{base.tokens} held-out tokens"
-    goals = {"awq": WEIGHTS_GOAL, "awq-copy": WEIGHTS_GOAL}
-    for name, value in found.items():
-        report(name, f"W4/W8 ({name}), {where}", value, "bf16", base.value, goals.get(name))
-    report("kv8", f"8-bit cache, {where}", kv8.value, "bf16", base.value, CACHE_GOAL)
+    goals = {"awq": WEIGHTS_GOAL, "awq-copy": WEIGHTS_GOAL, "kv8": CACHE_GOAL}
+    for name, value in {**found, "kv8": kv8.value}.items():
+        kind = "8-bit cache" if name == "kv8" else f"W4/W8 ({name})"
+        compare(
+            f"serving-quantise-{name}",
+            what=f"{kind}, {where}",
+            ours=value,
+            unit="perplexity",
+            peer="bf16",
+            theirs=base.value,
+            most=goals.get(name),
+            digits=3,
+        )
 
 
 def main() -> None:
@@ -112,7 +105,7 @@ def main() -> None:
         if model is None:
             made = trained(arguments.folder or work / "trained")
             model, text = made.model, made.tokens
-        compare(model, text, work)
+        compare_variants(model, text, work)
 
 
 if __name__ == "__main__":

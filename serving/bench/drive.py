@@ -9,6 +9,9 @@ from clusters.progress import Task
 from serving.bench.targets import Target, TargetError
 from serving.bench.workload import Ask
 
+TOGETHER = 1e-4
+"""Seconds: tokens that waited for a busy reader are handed over one after the other, in less."""
+
 
 @dataclass
 class Record:
@@ -20,6 +23,14 @@ class Record:
     """When tokens came, and how many."""
     prompt_tokens: int = 0
     error: str | None = None
+
+    def note(self, now: float, tokens: int) -> None:
+        """Count tokens that came now; what came within ``TOGETHER`` came at once."""
+        if self.arrivals and now - self.arrivals[-1][0] < TOGETHER:
+            first, count = self.arrivals[-1]
+            self.arrivals[-1] = (first, count + tokens)
+        elif tokens > 0:
+            self.arrivals.append((now, tokens))
 
     @property
     def new_tokens(self) -> int:
@@ -67,8 +78,7 @@ async def _follow(target: Target, name: str, ask: Ask, record: Record, started: 
         async for arrival in target.ask(name, ask):
             if arrival.prompt_tokens is not None:
                 record.prompt_tokens = arrival.prompt_tokens
-            if arrival.tokens > 0:
-                record.arrivals.append((time.perf_counter() - started, arrival.tokens))
+            record.note(time.perf_counter() - started, arrival.tokens)
         if not record.arrivals:
             record.error = "the answer had no token"
     except TargetError as error:

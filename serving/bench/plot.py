@@ -49,7 +49,7 @@ def _distribution(axes: Any, records: Sequence[Record]) -> None:
     axes.set_xlabel("ms")
     axes.set_ylabel("share that took no longer")
     axes.set_ylim(0, 1.02)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
 
 
 def _flow(axes: Any, records: Sequence[Record]) -> None:

@@ -29,6 +29,14 @@ def test_the_numbers_of_two_answers_by_hand() -> None:
     assert summary.latency_ms.p50 == pytest.approx((1100 + 250) / 2)
 
 
+def test_tokens_that_waited_for_the_reader_came_together() -> None:
+    record = Record(0.0)
+    for now, tokens in ((0.5, 0), (1.0, 1), (1.00001, 1), (1.00002, 2), (1.4, 1), (1.40001, 0)):
+        record.note(now, tokens)
+    assert record.arrivals == [(1.0, 4), (1.4, 1)]
+    assert token_gaps([record]) == pytest.approx([0.4])
+
+
 def test_percentiles_are_those_of_a_sorted_list() -> None:
     rng = random.Random()
     times = [rng.random() for _ in range(101)]
