@@ -72,7 +72,7 @@ def measure(model: Any, batch: int, prompt: int, new: int, repeats: int, graphs:
             asyncio.run(generate(engine, prompts_of(batch, prompt, vocabulary, repeat + 1), new))
             seconds = time.perf_counter() - started
             steps = engine.decoding.since(before)
-            roof = roofline(model, steps, engine.runner.place_bytes, None)
+            roof = roofline(model, steps, engine.runner.place_bytes, None, 16)
             if roof is None:
                 raise RuntimeError("no step did nothing but decode")
             speed = Speed(steps.rows / steps.seconds, batch * new / seconds, roof)

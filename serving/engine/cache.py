@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
+from serving.gpu.encode import encode_into
+from serving.gpu.ready import runs_kernels
+
 PAD_READ = 0
 PAD_WRITE = 1
 _LEVELS = 255
@@ -85,6 +88,7 @@ class Int8Cache:
         self._codes = torch.zeros((*size, shape.head_dim), dtype=torch.int8, device=device)
         self._scales = torch.zeros(size, device=device)
         self._zeros = torch.zeros(size, device=device)
+        self._kernels = runs_kernels(device)
 
     @property
     def nbytes(self) -> int:
@@ -93,6 +97,10 @@ class Int8Cache:
 
     def write(self, layer: int, places: torch.Tensor, fresh: torch.Tensor) -> None:
         """Round and store keys and values of shape (tokens, 2, kv_heads, head_dim)."""
+        if self._kernels:
+            own = self._codes[layer], self._scales[layer], self._zeros[layer]
+            encode_into(fresh, places, *own)
+            return
         codes, scales, zeros = encode(fresh)
         self._codes[layer][places] = codes
         self._scales[layer][places] = scales

@@ -7,6 +7,8 @@ from transformers import PreTrainedModel
 
 from serving.engine.lean import LeanLayer, rotary
 from serving.engine.pieces import CompiledPieces, Pieces
+from serving.gpu.pieces import TritonPieces
+from serving.gpu.ready import runs_kernels
 from serving.native.kernels import Kernels
 
 _PLAIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -39,7 +41,7 @@ class LeanDecoder(Decoder):
 
     def __init__(self, model: PreTrainedModel, compiled: Kernels | None) -> None:
         super().__init__(model)
-        self._pieces = Pieces() if compiled is None else CompiledPieces(compiled)
+        self._pieces = _pieces(self._body.embed_tokens.weight.device, compiled)
         self._layers = [LeanLayer(layer, self._pieces) for layer in self._body.layers]
 
     def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -52,6 +54,13 @@ class LeanDecoder(Decoder):
         for layer in self._layers:
             added = layer(hidden, added, *angles)
         return self._pieces.add_norm(hidden, added, body.norm)[None]
+
+
+def _pieces(device: torch.device, compiled: Kernels | None) -> Pieces:
+    """What computes between the products, by where it runs."""
+    if runs_kernels(device):
+        return TritonPieces()
+    return Pieces() if compiled is None else CompiledPieces(compiled)
 
 
 def known_family(model: PreTrainedModel) -> bool:

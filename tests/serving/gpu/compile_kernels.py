@@ -16,16 +16,21 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from serving.gpu.decode_kernel import join_kernel, part_kernel
+from serving.gpu.encode_kernel import encode_kernel
 from serving.gpu.int4_kernel import row_kernel, rows_kernel, widen_kernel
+from serving.gpu.layer_kernel import add_norm_kernel, gated_kernel, rotate_kernel
 
 NUMBERS = {
     "factor": "fp32", "row_stride": "i32", "head_stride": "i32", "table_stride": "i32",
-    "kv_heads": "i32", "rows": "i32", "outs": "i32",
+    "token_stride": "i32", "kind_stride": "i32", "kv_heads": "i32", "rows": "i32",
+    "outs": "i32", "count": "i32", "epsilon": "fp32",
 }  # fmt: skip
 WIDE_LOADS = ("ld.global.v4", "ld.global.L1::evict_normal.v4", "cp.async.cg")
 """Loads of 16 bytes."""
 BF16, F32, U8, I64 = "*bf16", "*fp32", "*u8", "*i64"
 DECODE = dict(queries=BF16, tables=I64, lengths=I64, parts=F32, stats=F32, out=BF16)
+CODES = dict(fresh=BF16, places=I64, codes="*i8", scales=F32, zeros=F32)
+LAYER = dict.fromkeys(("hidden", "added", "weight", "heads", "cos", "sin", "both", "out"), BF16)
 WEIGHTS = dict(x=BF16, codes=U8, scales=BF16, zeros=BF16, parts=F32, out=BF16)
 HEADS = dict(GROUP=4, GROUP_PAD=16, SIZE=128, SIZE_PAD=128, BLOCK=32, TILE=64)
 BFLOAT16 = triton.language.bfloat16
@@ -50,6 +55,10 @@ CASES = {
         rows_kernel, WEIGHTS,
         dict(HALF=2048, GROUP=128, ROWS=16, OUTS=32, SPLITS=4, DOT=BFLOAT16), 4,
     ),
+    "encode": (encode_kernel, CODES, dict(SIZE=128, SIZE_PAD=128), 3),
+    "add and norm": (add_norm_kernel, LAYER, dict(SIZE=4096, SIZE_PAD=4096, ADD=True), 3),
+    "rotate": (rotate_kernel, LAYER, dict(HALF=64, HALF_PAD=64, TILE=4), 3),
+    "gated": (gated_kernel, LAYER, dict(SIZE=11008, TILE=1024), 3),
     "int4 widen": (widen_kernel, WEIGHTS, dict(HALF=2048, GROUP=64, OUTS=4, TILE=512), 3),
 }  # fmt: skip
 

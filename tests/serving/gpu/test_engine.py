@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from contracts.engine import Engine, EngineRequest, Guide, GuideKind, SamplingParams
 from serving.engine import attention
+from serving.gpu import pieces as gpu_pieces
 from serving.gpu.paged_decode import paged_decode
 from serving.gpu.ready import interpreting
 from serving.load import load_engine
@@ -63,6 +65,25 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each kernel of a layer was launched."""
+    counts: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        kernel = getattr(gpu_pieces, name)
+
+        def launch(*arguments: Any) -> Any:
+            counts[name] += 1
+            return kernel(*arguments)
+
+        monkeypatch.setattr(gpu_pieces, name, launch)
+
+    for name in ("add_norm", "rotate", "gated"):
+        counted(name)
+    return counts
+
+
+@pytest.fixture
 def kernels() -> Iterator[None]:
     with interpreting():
         yield
@@ -71,19 +92,23 @@ def kernels() -> Iterator[None]:
 @pytest.mark.parametrize("reproducible", [True, False])
 @pytest.mark.parametrize("int8", [False, True])
 def test_greedy_tokens_are_the_same(
-    small_dir: Path, reproducible: bool, int8: bool, launches: list[int]
+    small_dir: Path, reproducible: bool, int8: bool, launches: list[int], pieces: Counter[str]
 ) -> None:
     prompts = prompts_for(4)
     settings = dict(slots=3, max_context=128, reproducible=reproducible, int8_cache=int8)
     # The same norms: of another last bit, 8-bit codes of the cache may fall elsewhere.
     want = answers(load_engine(small_dir, **settings, compiled=False), prompts, 8)
     assert not launches
+    assert not pieces
     with interpreting():
         engine = load_engine(small_dir, **settings)
     got = answers(engine, prompts, 8)
     # Two layers, and steps enough for four requests of at least six tokens on three slots.
     assert len(launches) >= 2 * 7
     assert set(launches) <= ({3} if reproducible else {1, 2, 3})
+    # Two layers and the last norm.
+    assert pieces["rotate"] == pieces["gated"] > len(launches)
+    assert pieces["add_norm"] == 5 * pieces["gated"] // 2
     for mine, other in zip(got, want, strict=True):
         assert [token for token, _ in mine] == [token for token, _ in other]
         assert [p for _, p in mine] == pytest.approx([p for _, p in other], abs=2e-4)
