@@ -9,7 +9,6 @@ Layout of ``STORE/KIND/FINGERPRINT/``::
 Two drivers that race write to different attempts; the first manifest wins.
 """
 
-import os
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from clusters.failpoints import failpoint
-from clusters.files import publish
+from clusters.files import link_or_copy, publish
 from clusters.units import Units
 from contracts.manifest import (
     MANIFEST_NAME,
@@ -206,7 +205,4 @@ def artifact_directory(store: Path, kind: str, fingerprint: str) -> Path:
 def _link(source: Path, target: Path, unit: str) -> None:
     if target.exists():
         raise ArtifactError(f"{target}: unit {unit!r} writes a file that something else wrote")
-    try:
-        os.link(source, target)
-    except OSError:  # a filesystem without hard links
-        shutil.copyfile(source, target)
+    link_or_copy(source, target)

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.config import ConfigError
-from clusters.files import replace_json
+from clusters.files import link_or_copy, replace_json
 from clusters.progress import Progress
 from clusters.units import Units
 
@@ -32,7 +31,7 @@ class Work:
         model.mkdir()
         for record in self.units.records():
             for name, path in record.files.items():
-                os.link(self.units.resolve(path), model / Path(name).name)
+                link_or_copy(self.units.resolve(path), model / Path(name).name)
         return model
 
 
