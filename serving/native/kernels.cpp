@@ -13,6 +13,7 @@ namespace inkstone {
 
 constexpr int kLanes = 16;
 constexpr int kTile = 4;  // queries that share one pass over the keys; ``totals`` sums as many
+constexpr int kAhead = 8, kLine = 64;  // tokens, bytes
 constexpr int64_t kAlone = 1 << 14;  // numbers that one thread does sooner than it wakes another
 
 typedef float Floats __attribute__((vector_size(64)));
@@ -180,13 +181,21 @@ struct Pages {
   const int64_t* table;  // blocks of one row
   int64_t length, block, stride;  // tokens, tokens per block, numbers per token
 
-  // ``visit(token, vector)`` for every token's vector in ``cache``, in order.
+  // ``visit(token, vector)`` for every token's vector in ``cache``, in order. A head's vectors lie
+  // apart, where the processor fetches nothing by itself: they are asked for some tokens ahead.
   template <typename T, typename Visit>
-  void each(const T* cache, Visit visit) const {
+  void each(const T* cache, int64_t size, Visit visit) const {
     for (int64_t first = 0, page = 0; first < length; first += block, ++page) {
       const T* own = cache + table[page] * block * stride;
       int64_t end = first + block < length ? first + block : length;
-      for (int64_t token = first; token < end; ++token, own += stride) visit(token, own);
+      const T* next = end < length ? cache + table[page + 1] * block * stride : own;
+      for (int64_t token = first; token < end; ++token, own += stride) {
+        int64_t over = token + kAhead - end;
+        const char* ahead = (const char*)(over < 0 ? own + kAhead * stride : next + over * stride);
+        for (int64_t byte = 0; byte < size * (int64_t)sizeof(T); byte += kLine)
+          __builtin_prefetch(ahead + byte);
+        visit(token, own);
+      }
     }
   }
 };
@@ -201,7 +210,7 @@ void attend(const T* const* queries, const T* keys, const T* values, const Pages
   Floats query[kTile][kParts];
   for (int q = 0; q < kTile; ++q)
     for (int p = 0; p < parts; ++p) query[q][p] = load(queries[q] + p * kLanes) * scale;
-  pages.each(keys, [&](int64_t token, const T* key) {
+  pages.each(keys, size, [&](int64_t token, const T* key) {
     Floats sums[kTile] = {};
     for (int p = 0; p < parts; ++p) {
       Floats part = load(key + p * kLanes);
@@ -229,7 +238,7 @@ void attend(const T* const* queries, const T* keys, const T* values, const Pages
     factors[q] = 1.0f / total(sum);
   }
   Floats mixed[kTile][kParts] = {};
-  pages.each(values, [&](int64_t token, const T* value) {
+  pages.each(values, size, [&](int64_t token, const T* value) {
     for (int p = 0; p < parts; ++p) {
       Floats part = load(value + p * kLanes);
       for (int q = 0; q < kTile; ++q) mixed[q][p] += weights[q * padded + token] * part;
