@@ -61,15 +61,14 @@ class LeanLayer:
         mixed = mixed.view(len(hidden), -1, self._size)
         if self._head_norms is not None:
             for norm, heads in zip(self._head_norms, self._split, strict=True):
-                mixed[:, heads] = Pieces.add_norm(pieces, mixed[:, heads], None, norm)
+                mixed[:, heads] = pieces.add_norm(mixed[:, heads], None, norm)
         pieces.rotate(mixed, self._split[1].stop, cos, sin)
         query, fresh = mixed[:, : self._heads], mixed[:, self._heads :]
         fresh = fresh.unflatten(1, (2, self._kv_heads))
         seen = attend(self._index, query, fresh, self._scale)
         added = self._out(seen.reshape(len(hidden), -1))
         both = self._gate_up(pieces.add_norm(hidden, added, self._norms[1]))
-        added = self._down(pieces.gated(both, self._activate))
-        return added
+        return self._down(pieces.gated(both, self._activate))
 
 
 def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -52,7 +52,8 @@ class CompiledPieces(Pieces):
     def add_norm(self, hidden: torch.Tensor, added: torch.Tensor | None, norm: Any) -> torch.Tensor:
         """See ``Pieces``."""
         weight = norm.weight
-        if weight.dtype != hidden.dtype or not takes(hidden, hidden.shape[-1]):
+        rows = hidden.dim() == 2 and hidden.is_contiguous()
+        if not rows or weight.dtype != hidden.dtype or not takes(hidden, hidden.shape[-1]):
             return super().add_norm(hidden, added, norm)
         return self._kernels.add_norm(hidden, added, weight, norm.variance_epsilon)
 

@@ -2,6 +2,8 @@
 
 import torch
 
+from serving.gpu.ready import power_of_two
+
 
 def encode_into(
     fresh: torch.Tensor,
@@ -34,6 +36,6 @@ def encode_into(
         fresh.stride(2),
         kv_heads,
         SIZE=size,
-        SIZE_PAD=1 << (size - 1).bit_length(),
+        SIZE_PAD=power_of_two(size),
         num_warps=1,
     )

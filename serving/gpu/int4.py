@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from serving.gpu.ready import dot_type, multiprocessors
+from serving.gpu.ready import dot_type, multiprocessors, power_of_two
 from serving.quant.rounding import Packed
 
 _DENSE_ROWS = 128
@@ -84,7 +84,7 @@ def _some_rows(x: torch.Tensor, packed: Packed, bias: torch.Tensor | None) -> to
 
     outs, half = packed.codes.shape
     group = _group_size(packed)
-    tile = min(64, max(16, 1 << (len(x) - 1).bit_length()))
+    tile = min(64, max(16, power_of_two(len(x))))
     blocks = math.ceil(outs / _ROWS_OUTS) * math.ceil(len(x) / tile)
     splits = _splits(blocks, 2 * half // group, x.device)
     parts = torch.empty(splits, len(x), outs, dtype=torch.float32, device=x.device)

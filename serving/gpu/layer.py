@@ -7,6 +7,8 @@ import math
 
 import torch
 
+from serving.gpu.ready import power_of_two
+
 _ROTATED = 4
 """Heads that a program turns."""
 _GATED = 1024
@@ -27,7 +29,7 @@ def add_norm(
         out,
         epsilon,
         SIZE=size,
-        SIZE_PAD=1 << (size - 1).bit_length(),
+        SIZE_PAD=power_of_two(size),
         ADD=added is not None,
         num_warps=8,
     )
@@ -53,7 +55,7 @@ def rotate(heads: torch.Tensor, turned: int, cos: torch.Tensor, sin: torch.Tenso
         heads.stride(0),
         turned,
         HALF=half,
-        HALF_PAD=1 << (half - 1).bit_length(),
+        HALF_PAD=power_of_two(half),
         TILE=_ROTATED,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from serving.engine.cache import Gathered
-from serving.gpu.ready import dot_type, multiprocessors
+from serving.gpu.ready import dot_type, multiprocessors, power_of_two
 
 _TILE = 64
 """Tokens that a program reads at once."""
@@ -45,7 +45,7 @@ def splits_for(rows: int, kv_heads: int, longest: int, device: torch.device) -> 
     """
     wanted = math.ceil(_WAVES * multiprocessors(device) / (rows * kv_heads))
     most = min(_MOST_SPLITS, math.ceil(longest / _LEAST))
-    return _power_of_two(max(1, min(wanted, most)))
+    return power_of_two(max(1, min(wanted, most)))
 
 
 def paged_decode(
@@ -72,7 +72,7 @@ def paged_decode(
     whole = out.numel() * rows.splits if rows.splits > 1 else 0
     parts = torch.empty(whole, dtype=torch.float32, device=queries.device)
     stats = torch.empty(whole // size * 2, dtype=torch.float32, device=queries.device)
-    size_pad = max(16, _power_of_two(size))
+    size_pad = max(16, power_of_two(size))
     part_kernel[(count, kv_heads, rows.splits)](
         queries,
         pages.values,
@@ -89,7 +89,7 @@ def paged_decode(
         rows.tables.stride(0),
         kv_heads,
         GROUP=group,
-        GROUP_PAD=max(_FEWEST_ROWS, _power_of_two(group)),
+        GROUP_PAD=max(_FEWEST_ROWS, power_of_two(group)),
         SIZE=size,
         SIZE_PAD=size_pad,
         BLOCK=rows.block_size,
@@ -105,8 +105,3 @@ def paged_decode(
             parts, stats, out, SIZE=size, SIZE_PAD=size_pad, SPLITS=rows.splits
         )
     return out
-
-
-def _power_of_two(number: int) -> int:
-    """The next power of two."""
-    return 1 << (number - 1).bit_length()

@@ -52,6 +52,11 @@ def multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+def power_of_two(number: int) -> int:
+    """The next power of two: what a kernel's tiles are rounded up to."""
+    return 1 << (number - 1).bit_length()
+
+
 def dot_type(dtype: torch.dtype) -> object:
     """Triton's type for the operands of products of a torch type."""
     from triton import language

@@ -32,11 +32,11 @@ def select(source: Path, config: QuantizeConfig) -> Selection:
         ModelError: config.json describes no causal language model, or one that is packed
             already.
     """
-    _refuse_packed(source)
-    architecture = ModelFolder(source).config
+    folder = ModelFolder(source)
+    _refuse_packed(folder)
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(architecture)
+            model = AutoModelForCausalLM.from_config(folder.config)
     except (ValueError, ImportError) as error:
         raise ModelError(f"{source}: no causal language model: {error}") from error
     multiple = format_of(config).multiple
@@ -55,12 +55,11 @@ def select(source: Path, config: QuantizeConfig) -> Selection:
     return chosen
 
 
-def _refuse_packed(source: Path) -> None:
-    said = read_config(source)
+def _refuse_packed(folder: ModelFolder) -> None:
     for key in (CONFIG_KEY, HUB_KEY):
-        if key in said:
+        if key in folder.said:
             raise ModelError(
-                f"{source / 'config.json'}: {key}: its weights are packed already; "
+                f"{folder.where}: {key}: its weights are packed already; "
                 "start from the bf16 checkpoint"
             )
 
