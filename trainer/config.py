@@ -43,6 +43,11 @@ class ParallelConfig(StageConfig):
     resize_seconds: float = execution(60.0, ge=0)
     """Between two looks for nodes that came, where there are fewer than ``workers``; a larger
     group starts from the last checkpoint."""
+    device: Literal["auto", "cpu", "cuda"] = execution("auto")
+    """Where workers train: ``auto`` takes a GPU for each where the cluster has any."""
+    collective_timeout_seconds: int = execution(600, gt=0)
+    """For which a worker waits for the others in a sum or broadcast before it gives up. More
+    than the slowest checkpoint or batch of data takes."""
     zero_stage: Literal[0, 1, 2, 3] = execution(1)
     """DeepSpeed ZeRO (arXiv:1910.02054): what is sharded over the workers. 0 nothing, 1
     optimiser state, 2 gradients too, 3 weights too."""

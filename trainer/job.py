@@ -18,6 +18,7 @@ from trainer.observe.measure import speed_of
 from trainer.observe.memory import PeakMemory
 from trainer.observe.observer import Observer, openers
 from trainer.parallel.choose import compile_decision, make_stepper
+from trainer.parallel.device import rank_device
 from trainer.parallel.stepper import Stepper
 
 TRAINER_NAME = "trainer.json"
@@ -97,6 +98,7 @@ def run_rank(
     config = job.objective.config
     torch.set_num_threads(config.parallel.threads)
     prepared = job.objective.prepare()
+    prepared.model.to(rank_device(config.parallel))
     memory = PeakMemory(prepared.model)
     stepper = make_stepper(config, prepared.model)
     plan = loop_plan(job, prepared.total_steps, stepper)

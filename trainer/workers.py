@@ -16,9 +16,7 @@ from trainer.job import TRAINER_NAME, Job, run_rank
 from trainer.metrics import MetricsLog
 from trainer.observe.observer import Observer, check_installed
 from trainer.observe.ray_gauges import RayGauges
-
-_COLLECTIVE_TIMEOUT_SECONDS = 600
-
+from trainer.parallel.device import on_gpus, rank_device
 
 class TrainingFailed(StageError):
     """Training stopped: a retry does not help, or too many were needed."""
@@ -38,6 +36,7 @@ def run_job(job: Job, progress: Progress) -> dict[str, Any]:
         follower = Follower(job.timings, task, progress)
         with follower.following():
             if parallel.workers == 1 and parallel.min_workers is None:
+                rank_device(parallel)
                 _run_or_note(job, rank=0)
             else:
                 _run_on_ray(job)
@@ -82,20 +81,26 @@ def _run_on_ray(job: Job) -> None:
     parallel = job.objective.config.parallel
     fewest = parallel.min_workers or parallel.workers
     wanted = fewest * parallel.cpus_per_worker
-    total = ray.cluster_resources().get("CPU", 0.0)
+    there = ray.cluster_resources()
+    total = there.get("CPU", 0.0)
     if wanted > total:
         raise ConfigError(
             f"parallel.workers: {fewest} workers of {parallel.cpus_per_worker:g} CPUs "
             f"need {wanted:g}, the cluster has {total:g}; lower parallel.cpus_per_worker"
         )
+    gpus = on_gpus(parallel, there.get("GPU", 0.0))
     trainer = TorchTrainer(
         _train_function,
         train_loop_config={"job": job},
-        torch_config=TorchConfig(backend="gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
+        torch_config=TorchConfig(
+            backend="nccl" if gpus else "gloo",
+            timeout_s=parallel.collective_timeout_seconds,
+        ),
         scaling_config=ScalingConfig(
             num_workers=_num_workers(parallel),
             elastic_resize_monitor_interval_s=parallel.resize_seconds,
-            resources_per_worker={"CPU": parallel.cpus_per_worker},
+            use_gpu=gpus,
+            resources_per_worker={"CPU": parallel.cpus_per_worker, **({"GPU": 1} if gpus else {})},
         ),
         run_config=RunConfig(
             name=f"{job.objective.name}-{job.out.attempt}",

@@ -21,6 +21,7 @@ from trainer.losses.cross_entropy import IGNORE
 from trainer.metrics import MetricsLog
 from trainer.models.llama import DTYPES, new_model
 from trainer.parallel.choose import make_stepper
+from trainer.parallel.device import rank_device
 
 VOCABULARY = 96
 LENGTH = 24
@@ -116,7 +117,7 @@ def run_here(run: Run) -> Result:
     model = new_model(config.model, VOCABULARY, NoTokenizer(), run.seed, DTYPES[config.precision])
     if run.poisoned:
         model.model.norm.weight.register_hook(lambda gradient: gradient * float("nan"))
-    stepper = make_stepper(config, model)
+    stepper = make_stepper(config, model.to(rank_device(config.parallel)))
     plan = LoopPlan(
         total_steps=run.steps,
         batch=config.batch,
