@@ -18,6 +18,7 @@ from trainer.observe.observer import Observer, check_installed
 from trainer.observe.ray_gauges import RayGauges
 from trainer.parallel.device import on_gpus, rank_device
 
+
 class TrainingFailed(StageError):
     """Training stopped: a retry does not help, or too many were needed."""
 

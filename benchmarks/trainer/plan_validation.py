@@ -29,7 +29,7 @@ def line_features(row: Row) -> list[float]:
 
 
 def line_errors(path: Path) -> np.ndarray:
-    rows = read_table(path)
+    rows = read_table(path).rows
     single = {r.key: r.seconds / r.step_tokens for r in rows if r.use == "calibrate"}
     fit = [row for row in rows if row.use == "fit"]
     extra = [row.seconds - single[row.key] * row.step_tokens for row in fit]

@@ -92,9 +92,18 @@ def test_worse_networks_and_more_gpus_are_never_faster(seed):
 
 
 def test_sharding_inside_the_node_scales_better():
-    node = Layout(1024, 1, 8, 2, 4)
-    everywhere = Layout(1024, 1, 1024, 2, 4)
+    node = Layout(1024, 1, 8, 2, 4, fp32_sums=False)
+    everywhere = Layout(1024, 1, 1024, 2, 4, fp32_sums=False)
     assert seconds(node) < 0.85 * seconds(everywhere)
+
+
+def test_the_loop_pays_for_what_it_does_not_hide():
+    """Reduced after the backward pass, and in groups in fp32."""
+    for group in (8, 1024):
+        ours = Layout(1024, 1, group, 2, 4)
+        assert seconds(ours) > seconds(replace(ours, fp32_sums=False))
+    assert Layout(16, 0, 1, 1, 1).gradient_bytes == Layout(16, 1, 8, 1, 1).gradient_bytes == 4
+    assert Layout(16, 1, 16, 1, 1).gradient_bytes == Layout(16, 3, 16, 1, 1).gradient_bytes == 2
 
 
 def test_accumulation_hides_less_of_sharded_parameters():

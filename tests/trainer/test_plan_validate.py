@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def made_table(path: Path, truth: Constants, noise: float = 0.0, seed: int = 0) 
             use = "calibrate" if gpus == 8 else "fit" if shard == "all" else "predict"
             tokens = 16384 if gpus < 1024 or shard != "fsdp" else 8192
             rows.append(row(shard, use, gpus, shard, tokens_per_gpu_per_step=tokens))
-    read = read_table(write(path, rows))
+    read = read_table(write(path, rows)).rows
     micro = {one.key: micro_sequences(one) for one in read if one.use == "calibrate"}
     for cells, one in zip(rows, read, strict=True):
         speed = model_speed(one, micro[one.key], truth) * (1 + rng.gauss(0, noise))
@@ -157,7 +158,10 @@ BROKEN = [
     ({"model": ""}, "model: empty"),
     ({"tensor_parallel": "3"}, "tensor_parallel: 3 does not divide 8 gpus"),
     ({"optimizer_shard": "16"}, "optimizer_shard: 16 does not divide 8 data ranks"),
-    ({"group": "lonely"}, "use: group 'lonely' of 'made' has no `calibrate` row"),
+    ({"group": "lonely", "gpu": "abacus"}, "gpu: 'abacus' is not known, and group 'lonely'"),
+    ({"parameters": "7B"}, "parameters: expected a number above 0, got '7B'; write it without"),
+    ({"tokens_per_gpu_per_step": "16,384"}, "tokens_per_gpu_per_step: expected a number above 0"),
+    ({"optimizer_shard": "²"}, "optimizer_shard: unknown layout '²'"),
 ]
 
 
@@ -175,6 +179,62 @@ def test_a_missing_column_is_named(tmp_path, column):
     table = write(tmp_path / "t.csv", [bare])
     with pytest.raises(ConfigError, match=f"t.csv:1: missing column {column}$"):
         read_table(table)
+
+
+def test_order_case_comments_blanks_and_unused_columns_do_not_matter(tmp_path):
+    rows = [row(use="Calibrate", speed=4000), row(gpus=64, shard="ALL", recompute="None")]
+    plain = validate(write(tmp_path / "plain.csv", rows))
+    turned = [
+        {"note": "ours, too", **dict(reversed(one.items())), "pipeline_parallel": 1} for one in rows
+    ]
+    lines = write(tmp_path / "t.csv", turned).read_text().splitlines()
+    lines[0] = lines[0].upper().replace(",", " , ")
+    text = "\r\n".join(["# published", lines[0], "", *lines[1:], "," * 18, ""])
+    (tmp_path / "t.csv").write_text("\ufeff" + text, encoding="utf-8")
+    found = validate(tmp_path / "t.csv")
+    assert [one["predicted"] for one in found["rows"]] == [
+        one["predicted"] for one in plain["rows"]
+    ]
+    assert [one["line"] for one in found["rows"]] == [4, 5]
+    assert found["warnings"] == ["columns that say nothing to the plan: note, pipeline_parallel"]
+
+
+def test_a_group_without_calibration_is_predicted_from_its_hardware(tmp_path):
+    """InternEvo's published 7B run on 8 A100 within 5 %, and scaled as a calibrated group is."""
+    rows = [row(gpus=8, speed=4062, parameters=7.3e9), row(gpus=64, speed=3690, parameters=7.3e9)]
+    report = validate(write(tmp_path / "t.csv", rows))
+    assert "no `calibrate` row" in report["warnings"][0]
+    errors = [one["error"] for one in report["rows"]]
+    assert abs(errors[0]) < 0.05
+    calibrated = validate(write(tmp_path / "t.csv", [{**rows[0], "use": "calibrate"}, rows[1]]))
+    assert errors[1] == pytest.approx(calibrated["rows"][1]["error"], abs=0.05)
+
+
+def test_longer_sequences_take_longer(tmp_path):
+    """One node, the same tokens per step: llm-foundry's published 7B on 8 A100, 512 to 32,768."""
+    published = {2048: 3824, 512: 4099, 4096: 3496, 8192: 2985, 16384: 2337, 32768: 1629}
+    rows = [
+        row("7b", "calibrate" if length == 2048 else "predict", shard="fsdp", recompute="full",
+            seq_len=length, tokens_per_gpu_per_step=131072, speed=speed, parameters=6.66e9)
+        for length, speed in published.items()
+    ]  # fmt: skip
+    report = validate(write(tmp_path / "t.csv", rows))
+    assert report["max_error"] < 0.12
+
+
+def test_cells_and_columns_that_do_not_match_are_refused(tmp_path):
+    table = write(tmp_path / "t.csv", [row(use="calibrate")])
+    header, line = table.read_text().splitlines()
+    for text, said in (
+        (f"{header}\n{line},more\n", "t.csv:2: 18 cells in 17 columns"),
+        (f"{header}\n{line.rsplit(',', 1)[0]}\n", "t.csv:2: tokens_per_gpu_per_second: empty"),
+        (f"{header},gpus\n{line},8\n", "t.csv:1: column gpus is there twice"),
+        (header.replace(",", ";") + "\n", "columns are separated by commas"),
+        ("", "t.csv:1: missing column source"),
+    ):
+        table.write_text(text)
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            read_table(table)
 
 
 def test_files_that_are_no_table_are_refused(tmp_path):

@@ -1,7 +1,7 @@
 """A step by many processes with DeepSpeed ZeRO 1, 2 or 3 (arXiv:1910.02054).
 
 Low-precision weights; fp32 master weights and moments sharded over the ranks. Gradients are
-summed in fp32 over passes, and travel between ranks in low precision. Runs on CPUs over gloo; nothing is compiled.
+summed in fp32 over passes, and travel between ranks in low precision. Nothing is compiled.
 """
 
 import logging

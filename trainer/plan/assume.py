@@ -25,12 +25,17 @@ def row_layout(row: Row, micro_sequences: float) -> Layout:
     )
 
 
+def row_shape(row: Row) -> Shape:
+    """The shape of a row's model, of which tables give the size only."""
+    return shape_of_size(row.model, row.parameters, row.layers, row.hidden)
+
+
 def micro_sequences(row: Row) -> int:
     """Sequences of a forward pass, which tables leave out: the most that fit the GPU.
 
     A power of two, by the memory ledger; 1 where not even that fits.
     """
-    shape = shape_of_size(row.model, row.parameters, row.layers, row.hidden)
+    shape = row_shape(row)
     most = max(1, int(row.step_tokens * row.tensor / row.length))
     fits = 1
     while 2 * fits <= most and _fits(shape, row, 2 * fits):

@@ -1,5 +1,6 @@
 """GPUs and clusters: what the plan knows of the hardware, with its sources."""
 
+import re
 from dataclasses import dataclass
 
 from clusters.config import ConfigError, nearest
@@ -69,10 +70,20 @@ _GPUS = [
     _gpu("v100-16g", 16, 125, 0.9, 150, 0.45, "NVIDIA V100 data sheet (SXM2)"),
     _gpu("v100-32g", 32, 125, 0.9, 150, 0.45, "NVIDIA V100 data sheet (SXM2)"),
     _gpu("a10g-24g", 24, 70, 0.6, 25, 0.60, "AWS g5 / NVIDIA A10G; PCIe only"),
+    _gpu("t4-16g", 16, 65, 0.3, 8, 0.45, "NVIDIA T4 data sheet; PCIe 3 only"),
+    _gpu("l4-24g", 24, 121, 0.3, 25, 0.50, "NVIDIA L4 data sheet; PCIe only"),
+    _gpu("rtx3090-24g", 24, 71, 0.94, 25, 0.60, "NVIDIA GA102 white paper, fp32 sums; PCIe only"),
+    _gpu("rtx4090-24g", 24, 165, 1.0, 25, 0.60, "NVIDIA Ada white paper, fp32 sums; PCIe only"),
+    _gpu("a6000-48g", 48, 155, 0.77, 25, 0.60, "NVIDIA RTX A6000 data sheet; PCIe only"),
+    _gpu("a40-48g", 48, 150, 0.7, 25, 0.60, "NVIDIA A40 data sheet; PCIe only"),
+    _gpu("a100-pcie-40g", 40, 312, 1.55, 25, 0.55, "NVIDIA A100 data sheet (PCIe, 250 W)"),
+    _gpu("a100-pcie-80g", 80, 312, 1.94, 25, 0.55, "NVIDIA A100 data sheet (PCIe, 300 W)"),
     _gpu("a100-40g", 40, 312, 1.55, 300, 0.66, "NVIDIA A100 data sheet (SXM4)"),
     _gpu("a100-80g", 80, 312, 2.04, 300, 0.66, "NVIDIA A100 data sheet (SXM4)"),
     _gpu("a800-80g", 80, 312, 2.04, 200, 0.66, "NVIDIA A800: A100 with 400 GB/s NVLink"),
     _gpu("h100-80g", 80, 989, 3.35, 450, 0.50, "NVIDIA H100 data sheet (SXM5)"),
+    _gpu("h100-pcie-80g", 80, 756, 2.0, 50, 0.45, "NVIDIA H100 data sheet (PCIe, 350 W)"),
+    _gpu("h20-96g", 96, 148, 4.0, 450, 0.80, "NVIDIA H20: H100's memory and links, fewer cores"),
     _gpu("h800-80g", 80, 989, 3.35, 200, 0.50, "NVIDIA H800: H100 with 400 GB/s NVLink"),
     _gpu("h200-141g", 141, 989, 4.8, 450, 0.50, "NVIDIA H200 data sheet (SXM5)"),
     _gpu("gh200-96g", 96, 989, 4.0, 450, 0.50, "NVIDIA GH200 data sheet"),
@@ -88,6 +99,16 @@ _ALIASES = {
     "a800": "a800-80g",
     "h100": "h100-80g",
     "h800": "h800-80g",
+    "h100-pcie": "h100-pcie-80g",
+    "a100-pcie": "a100-pcie-80g",
+    "h20": "h20-96g",
+    "t4": "t4-16g",
+    "l4": "l4-24g",
+    "a40": "a40-48g",
+    "rtx3090": "rtx3090-24g",
+    "rtx4090": "rtx4090-24g",
+    "a6000": "a6000-48g",
+    "rtxa6000": "a6000-48g",
     "h200": "h200-141g",
     "gh200": "gh200-96g",
     "b200": "b200-180g",
@@ -114,13 +135,24 @@ _CLUSTERS: dict[str, tuple[str, int, float]] = {
 }
 
 
+_NOISE = {
+    *("nvidia", "amd", "geforce", "quadro", "tesla", "instinct", "tensor", "core", "gpu"),
+    *("sxm", "sxm2", "sxm3", "sxm4", "sxm5", "nvlink", "hbm", "hbm2", "hbm2e", "hbm3", "hbm3e"),
+}
+"""Words of a GPU's full name that say nothing more."""
+
+
 def find_gpu(name: str) -> Gpu | None:
     """The GPU of that name in any usual spelling (``A100-SXM4-80GB``), or None."""
-    plain = name.lower().replace("_", "-").replace(" ", "-").replace("nvidia-", "")
-    for noise in ("-sxm4", "-sxm5", "-sxm2", "-sxm", "-hbm3", "-hbm2e", "tensor-core-", "-gpu"):
-        plain = plain.replace(noise, "")
-    plain = plain.replace("gb", "g")
-    return GPUS.get(_ALIASES.get(plain, plain))
+    words = re.split(r"[-_ /()]+", name.lower().replace("gib", "g").replace("gb", "g"))
+    kept = [word for word in words if word and word not in _NOISE]
+    if kept and (variants := [word for word in kept if word == "pcie"]):
+        kept = [kept[0], *variants, *(word for word in kept[1:] if word != "pcie")]
+    for joined in ("-".join(kept), "".join(kept[:2]) + "".join(f"-{word}" for word in kept[2:])):
+        gpu = GPUS.get(_ALIASES.get(joined, joined))
+        if gpu is not None:
+            return gpu
+    return None
 
 
 def find_cluster(

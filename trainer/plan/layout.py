@@ -30,7 +30,8 @@ class Layout:
     offload: bool = False
     """Optimiser state and its step in the host's memory."""
     fp32_sums: bool = True
-    """Gradients are summed in fp32 over passes and ranks, as the training loop does."""
+    """As the training loop does it: gradients are summed in fp32 over passes, and without ZeRO 3
+    reduced when the backward pass is over."""
 
     @property
     def replicas(self) -> int:
@@ -41,6 +42,16 @@ class Layout:
     def data_ranks(self) -> int:
         """Ranks that reduce gradients with each other: replicas and sequence ranks."""
         return self.gpus // self.tensor
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of one gradient on its way between ranks.
+
+        fp32 where it is replicated (PyTorch's DDP reduces in the dtype of the weights, which
+        autocast leaves in fp32) and, in the training loop, where it is sharded in groups.
+        """
+        grouped = self.fp32_sums and self.zero == 1 and self.shard_group < self.data_ranks
+        return 4 if self.zero == 0 or grouped else 2
 
     def micro_tokens(self, length: int) -> float:
         """Tokens per GPU of one forward pass, for sequences of ``length`` tokens."""

@@ -70,16 +70,20 @@ class Shape:
         """All parameters."""
         return self.embedding_parameters + self.layers * self.layer_parameters + self.hidden
 
+    @property
+    def multiplying_parameters(self) -> int:
+        """Parameters that multiply: the input embedding is a look-up."""
+        return self.parameters - (0 if self.tied else self.vocab * self.hidden)
+
     def flops_per_token(self, sequence: int) -> float:
         """Model FLOPs of one token, forward and backward, without any recompute.
 
-        6 per parameter that multiplies (the input embedding is a look-up), and causal
-        attention's two products, 6 * layers * q_width * sequence: the mean position sees
-        half the sequence (Kaplan et al., arXiv:2001.08361; Chowdhery et al.,
-        arXiv:2204.02311, appendix B, counts the whole square, twice this).
+        6 per parameter that multiplies, and causal attention's two products,
+        6 * layers * q_width * sequence: the mean position sees half the sequence (Kaplan et
+        al., arXiv:2001.08361; Chowdhery et al., arXiv:2204.02311, appendix B, counts the
+        whole square, twice this).
         """
-        multiplying = self.parameters - (0 if self.tied else self.vocab * self.hidden)
-        return 6.0 * multiplying + 6.0 * self.layers * self.q_width * sequence
+        return 6.0 * self.multiplying_parameters + 6.0 * self.layers * self.q_width * sequence
 
 
 def find_shape(model: str) -> Shape:

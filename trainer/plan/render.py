@@ -1,13 +1,15 @@
 """The plan and its validation, as tables and as JSON values."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from trainer.plan.layout import Layout
-from trainer.plan.memory import Ledger
 from trainer.plan.search import Choice, Question, Refusal
 
 GIB = 2.0**30
@@ -66,45 +68,13 @@ def print_plan(question: Question, answers: list[Choice | Refusal]) -> None:
         highlight=False,
     )
     choices = [answer for answer in answers if isinstance(answer, Choice)]
-    if choices:
-        console.print(_rates(choices))
-        console.print(_memory(choices))
+    side_by_side = max(1, (console.width - _LABEL_WIDTH) // _COLUMN_WIDTH)
+    for first in range(0, len(choices), side_by_side):
+        console.print(_table(choices[first : first + side_by_side], efficiencies(list(choices))))
     for answer in answers:
         if isinstance(answer, Refusal):
             console.print(f"does not fit: {answer.reason}", highlight=False, soft_wrap=True)
             console.print(f"  would fit: {'; '.join(answer.remedies) or 'nothing tried'}")
-
-
-def _rates(choices: list[Choice]) -> Table:
-    table = Table(title="Layout and speed")
-    for name in ("GPUs", "ZeRO", "micro x acc.", "TP", "SP", "recompute", "offload"):
-        table.add_column(name, justify="right")
-    for name in ("GiB", "step s", "exposed", "tokens/s/GPU", "MFU", "efficiency"):
-        table.add_column(name, justify="right")
-    efficiency = efficiencies(list(choices))
-    for choice in choices:
-        layout = choice.layout
-        table.add_row(
-            str(layout.gpus),
-            sharding(layout),
-            f"{layout.micro_sequences} x {layout.accumulation}",
-            str(layout.tensor),
-            str(layout.sequence),
-            layout.recompute,
-            "yes" if layout.offload else "no",
-            f"{choice.ledger.total / GIB:.1f}",
-            f"{choice.step.total:.2f}",
-            f"{(choice.step.exposed + choice.step.waiting) / choice.step.total:.1%}",
-            f"{choice.tokens:,.0f}",
-            f"{choice.mfu:.1%}",
-            f"{efficiency[layout.gpus]:.1%}",
-        )
-    return table
-
-
-def sharding(layout: Layout) -> str:
-    """``1 over 8``: ZeRO stage and the ranks that share one copy."""
-    return "0" if layout.zero == 0 else f"{layout.zero} over {layout.shard_group}"
 
 
 LEDGER_PARTS = (
@@ -116,32 +86,77 @@ LEDGER_PARTS = (
     "buffers",
     "fragmentation",
 )
+_LABEL_WIDTH, _COLUMN_WIDTH = 25, 13
+"""Characters of the table's labels, and of a column."""
 
 
-def _memory(choices: list[Choice]) -> Table:
-    table = Table(title="Memory per GPU, GiB")
-    table.add_column("GPUs", justify="right")
-    for name in (*LEDGER_PARTS, "total", "host"):
-        table.add_column(name, justify="right")
+def _table(choices: list[Choice], efficiency: dict[int, float]) -> Table:
+    """A column for each GPU count: how it is laid out, what a GPU holds, how fast it is."""
+    table = Table("GPUs", box=box.SIMPLE_HEAD)
     for choice in choices:
-        held: Ledger = choice.ledger
-        cells = [getattr(held, name) for name in LEDGER_PARTS] + [held.total, held.host]
-        table.add_row(str(choice.layout.gpus), *(f"{cell / GIB:.1f}" for cell in cells))
+        table.add_column(f"{choice.layout.gpus:,}", justify="right", no_wrap=True)
+    columns = [_column(choice, efficiency) for choice in choices]
+    for number, (label, ends) in enumerate(_LABELS):
+        table.add_row(label, *(cells[number] for cells in columns), end_section=ends)
     return table
+
+
+_LABELS = [
+    *((name, False) for name in ("sequences per step", "ZeRO", "micro batch x passes")),
+    *((name, False) for name in ("tensor parallel", "sequence parallel", "recompute")),
+    ("offload", True),
+    *((f"GiB {name}", False) for name in LEDGER_PARTS),
+    *(("GiB in all", False), ("GiB of the host", True)),
+    *((name, False) for name in ("seconds of a step", "of it exposed", "tokens/s/GPU", "MFU")),
+    ("scaling efficiency", False),
+]
+"""Rows of the table, and whether a line follows."""
+
+
+def _column(choice: Choice, efficiency: dict[int, float]) -> list[str]:
+    layout, held, step = choice.layout, choice.ledger, choice.step
+    memory = [getattr(held, name) for name in LEDGER_PARTS] + [held.total, held.host]
+    return [
+        f"{choice.question.sequences(layout.gpus):,}",
+        sharding(layout),
+        f"{layout.micro_sequences} x {layout.accumulation}",
+        str(layout.tensor),
+        str(layout.sequence),
+        layout.recompute,
+        "yes" if layout.offload else "no",
+        *(f"{part / GIB:.1f}" for part in memory),
+        f"{step.total:.2f}",
+        f"{(step.exposed + step.waiting) / step.total:.1%}",
+        f"{choice.tokens:,.0f}",
+        f"{choice.mfu:.1%}",
+        f"{efficiency[layout.gpus]:.1%}",
+    ]
+
+
+def sharding(layout: Layout) -> str:
+    """``1 over 8``: ZeRO stage and the ranks that share one copy."""
+    return "0" if layout.zero == 0 else f"{layout.zero} over {layout.shard_group}"
 
 
 def print_validation(report: dict[str, Any]) -> None:
     """Print each row's error and the summary, with and without fitted constants."""
     console = Console()
-    table = Table(title="Tokens per GPU per second, predicted and published")
-    for name in ("source", "group", "use"):
-        table.add_column(name)
-    for name in ("GPUs", "published", "predicted", "error", "unfitted"):
-        table.add_column(name, justify="right")
     plain = report["without_fitted_constants"]
-    for row, other in zip(report["rows"], plain["rows"], strict=True):
+    both = zip(report["rows"], plain["rows"], strict=True)
+    for source, rows in groupby(both, key=lambda pair: pair[0]["source"]):
+        console.print(_errors(f"{source}: tokens per GPU per second", rows))
+    for line in _summary(report, plain):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _errors(title: str, rows: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("group", overflow="fold")
+    table.add_column("use", no_wrap=True)
+    for name in ("GPUs", "published", "predicted", "error", "unfitted"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, other in rows:
         table.add_row(
-            row["source"],
             row["group"],
             row["use"],
             str(row["gpus"]),
@@ -150,9 +165,7 @@ def print_validation(report: dict[str, Any]) -> None:
             f"{row['error']:+.1%}",
             f"{other['error']:+.1%}",
         )
-    console.print(table)
-    for line in _summary(report, plain):
-        console.print(line, highlight=False, soft_wrap=True)
+    return table
 
 
 def _summary(report: dict[str, Any], plain: dict[str, Any]) -> list[str]:

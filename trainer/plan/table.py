@@ -1,16 +1,36 @@
 """Published throughput tables: reading them, and saying what is wrong in them."""
 
 import csv
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from clusters.config import ConfigError, nearest
+from clusters.config import ConfigError
+from trainer.plan.cells import Cells
 from trainer.plan.hardware import GB, UNKNOWN_GPU, Cluster, find_gpu
 from trainer.plan.layout import RECOMPUTE, Recompute
 
 USES = ("calibrate", "fit", "predict")
+COLUMNS = (
+    "source",
+    "group",
+    "use",
+    "model",
+    "parameters",
+    "layers",
+    "hidden",
+    "seq_len",
+    "gpu",
+    "gpus_per_node",
+    "node_bandwidth_gbit_s",
+    "tensor_parallel",
+    "optimizer_shard",
+    "recompute",
+    "tokens_per_gpu_per_step",
+    "gpus",
+    "tokens_per_gpu_per_second",
+)
 
 
 @dataclass(frozen=True)
@@ -52,59 +72,73 @@ class Row:
         return self.step_tokens / self.measured
 
 
-class _Reader:
-    """One line of a table, read column by column."""
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file, and its columns that say nothing to the plan."""
 
-    def __init__(self, path: Path, line: int, cells: dict[str, str]) -> None:
-        self.path, self.line, self.cells = path, line, cells
+    path: Path
+    rows: list[Row]
+    unused: list[str]
 
-    def fail(self, column: str, problem: str) -> ConfigError:
-        return ConfigError(f"{self.path}:{self.line}: {column}: {problem}")
-
-    def text(self, column: str) -> str:
-        value = (self.cells.get(column) or "").strip()
-        if not value:
-            raise self.fail(column, "empty")
-        return value
-
-    def number(self, column: str) -> float:
-        value = self.text(column)
-        try:
-            number = float(value)
-        except ValueError:
-            raise self.fail(column, f"expected a number above 0, got {value!r}") from None
-        if not (number > 0 and math.isfinite(number)):
-            raise self.fail(column, f"expected a number above 0, got {value!r}")
-        return number
-
-    def whole(self, column: str) -> int:
-        number = self.number(column)
-        if number != int(number):
-            raise self.fail(column, f"expected a whole number, got {self.text(column)!r}")
-        return int(number)
-
-    def one_of(self, column: str, known: tuple[str, ...]) -> str:
-        value = self.text(column).lower()
-        if value not in known:
-            hint = nearest(value, list(known))
-            raise self.fail(column, f"unknown {value!r}{hint}; known: {', '.join(known)}")
-        return value
+    @property
+    def calibrated(self) -> set[tuple[str, str]]:
+        """Keys of the groups that have a ``calibrate`` row."""
+        return {row.key for row in self.rows if row.use == "calibrate"}
 
 
-def _shard(read: _Reader) -> str:
-    value = read.text("optimizer_shard").lower()
-    if value in ("all", "fsdp", "ddp") or (value.isdigit() and int(value) > 0):
-        return value
-    raise read.fail("optimizer_shard", f"unknown layout {value!r}; known: all, fsdp, ddp, a number")
+def read_table(path: Path) -> Table:
+    """A published table: commas, a header with :data:`COLUMNS` in any order, UTF-8.
+
+    Empty lines and lines that begin with ``#`` are passed over.
+
+    Raises:
+        ConfigError: naming file, line and column of the first thing wrong.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            filled = ((lines.line_num, cells) for cells in lines if _says_something(cells))
+            header = _header(path, filled)
+            rows = [_row(_cells(path, line, header, cells)) for line, cells in filled]
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: not a CSV file in UTF-8: {error}") from None
+    if not rows:
+        raise ConfigError(f"{path}:2: no rows below the header")
+    table = Table(path, rows, [name for name in header if name and name not in COLUMNS])
+    _check_unknown(table)
+    return table
 
 
-def _cluster(read: _Reader) -> Cluster:
-    gpu = find_gpu(read.text("gpu")) or UNKNOWN_GPU
-    bandwidth = read.number("node_bandwidth_gbit_s") * GB / 8
-    return Cluster(gpu, read.whole("gpus_per_node"), bandwidth)
+def _says_something(cells: list[str]) -> bool:
+    return any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#")
 
 
-def _row(read: _Reader) -> Row:
+def _header(path: Path, filled: Iterator[tuple[int, list[str]]]) -> list[str]:
+    line, cells = next(filled, (1, []))
+    header = [cell.strip().lower() for cell in cells]
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        only = "; columns are separated by commas" if len(header) < 2 else ""
+        raise ConfigError(f"{path}:{line}: missing column {', '.join(missing)}{only}")
+    twice = [name for name in COLUMNS if header.count(name) > 1]
+    if twice:
+        raise ConfigError(f"{path}:{line}: column {twice[0]} is there twice; remove one")
+    return header
+
+
+def _cells(path: Path, line: int, header: list[str], cells: list[str]) -> Cells:
+    if len(cells) > len(header):
+        raise ConfigError(
+            f"{path}:{line}: {len(cells)} cells in {len(header)} columns; quote a cell that has a "
+            "comma in it"
+        )
+    padded = cells + [""] * (len(header) - len(cells))
+    return Cells(path, line, dict(zip(header, padded, strict=True)))
+
+
+def _row(read: Cells) -> Row:
     row = Row(
         line=read.line,
         source=read.text("source"),
@@ -132,55 +166,25 @@ def _row(read: _Reader) -> Row:
     return row
 
 
-COLUMNS = (
-    "source",
-    "group",
-    "use",
-    "model",
-    "parameters",
-    "layers",
-    "hidden",
-    "seq_len",
-    "gpu",
-    "gpus_per_node",
-    "node_bandwidth_gbit_s",
-    "tensor_parallel",
-    "optimizer_shard",
-    "recompute",
-    "tokens_per_gpu_per_step",
-    "gpus",
-    "tokens_per_gpu_per_second",
-)
+def _shard(read: Cells) -> str:
+    value = read.text("optimizer_shard").lower()
+    if value in ("all", "fsdp", "ddp") or (value.isdecimal() and int(value) > 0):
+        return value
+    raise read.fail("optimizer_shard", f"unknown layout {value!r}; known: all, fsdp, ddp, a number")
 
 
-def read_table(path: Path) -> list[Row]:
-    """The rows of a published table.
-
-    Raises:
-        ConfigError: naming file, line and column of the first thing wrong.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-            if missing:
-                raise ConfigError(f"{path}:1: missing column {', '.join(missing)}")
-            rows = [_row(_Reader(path, reader.line_num, cells)) for cells in reader]
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: not a CSV file in UTF-8: {error}") from None
-    _check_groups(path, rows)
-    return rows
+def _cluster(read: Cells) -> Cluster:
+    gpu = find_gpu(read.text("gpu")) or UNKNOWN_GPU
+    bandwidth = read.number("node_bandwidth_gbit_s") * GB / 8
+    return Cluster(gpu, read.whole("gpus_per_node"), bandwidth)
 
 
-def _check_groups(path: Path, rows: list[Row]) -> None:
-    if not rows:
-        raise ConfigError(f"{path}:2: no rows")
-    calibrated = {row.key for row in rows if row.use == "calibrate"}
-    for row in rows:
-        if row.key not in calibrated:
+def _check_unknown(table: Table) -> None:
+    """Refuse what nothing says the speed of: an unknown GPU in a group without calibration."""
+    for row in table.rows:
+        if row.key not in table.calibrated and find_gpu(row.gpu) is None:
             raise ConfigError(
-                f"{path}:{row.line}: use: group {row.group!r} of {row.source!r} has no "
-                "`calibrate` row; mark its smallest run so"
+                f"{table.path}:{row.line}: gpu: {row.gpu!r} is not known, and group {row.group!r} "
+                f"of {row.source!r} has no `calibrate` row to say how fast it computes; mark its "
+                "smallest run so"
             )

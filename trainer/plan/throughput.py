@@ -14,10 +14,17 @@ SYNC_MESSAGES_PER_LAYER = 9
 (four of attention, three of the MLP, two norms)."""
 UPDATE_BYTES = 28
 """Bytes that Adam moves per parameter: three fp32 states in and out, gradient in, bf16 out."""
-FORWARD_SHARE = {"none": 1 / 3, "selective": 0.33, "full": 1 / 4}
-"""Forward's part of the computing time; full recompute runs forward a second time."""
-RECOMPUTE_COST = {"none": 1.0, "selective": 1.03, "full": 4 / 3}
-"""Computing time over that without recompute."""
+RECOMPUTE_COST = {"none": 1.0, "selective": 1.03, "full": 1.27}
+"""Computing time over that without recompute: full recompute runs forward a second time, which
+makes 4/3 by FLOPs. InternEvo's published runs on one node differ by 1.23 only: backward has the
+larger part of what is bound by memory."""
+FORWARD_SHARE = {name: 1 / 3 / cost for name, cost in RECOMPUTE_COST.items()}
+"""Forward's part of the computing time."""
+ATTENTION_COST = 2.0
+"""Time of one of attention's FLOPs in those of a matrix product, causal attention counted as half
+the square. llm-foundry's published 7B runs on one node from 512 to 65,536 tokens ask for 2.5 with
+its kernels of 2023; FlashAttention-2 reaches 0.75 of a product's rate on A100 (arXiv:2307.08691)
+and about half on H100 (arXiv:2407.08608)."""
 NARROW = 380
 """Width at which kernels reach half their efficiency (see ``kernel_efficiency``)."""
 HOST_UPDATE_BANDWIDTH = 100e9
@@ -53,6 +60,16 @@ def kernel_efficiency(shape: Shape, cluster: Cluster) -> float:
     return cluster.gpu.efficiency * shape.hidden / (shape.hidden + NARROW)
 
 
+def work_per_token(parameters: float, layers: int, width: int, length: int) -> float:
+    """FLOPs of one token, forward and backward, in those of matrix products.
+
+    Args:
+        parameters: that multiply.
+        width: of all query heads together.
+    """
+    return 6.0 * parameters + ATTENTION_COST * 6.0 * layers * width * length
+
+
 def computing_seconds(
     shape: Shape, layout: Layout, cluster: Cluster, length: int, efficiency: float | None = None
 ) -> float:
@@ -60,9 +77,9 @@ def computing_seconds(
     and sequence parallel's own communication, which nothing hides.
     """
     share = efficiency or kernel_efficiency(shape, cluster)
-    tokens = layout.step_tokens(length)
-    flops = shape.flops_per_token(length) * tokens
-    kernels = flops / (cluster.gpu.peak_flops * share) * RECOMPUTE_COST[layout.recompute]
+    work = work_per_token(shape.multiplying_parameters, shape.layers, shape.q_width, length)
+    work *= layout.step_tokens(length)
+    kernels = work / (cluster.gpu.peak_flops * share) * RECOMPUTE_COST[layout.recompute]
     return kernels + _inside_layers(shape, layout, cluster, length)
 
 
@@ -89,8 +106,9 @@ class Job:
     """A model laid out on a cluster; knows the time of its step.
 
     ZeRO-0 to -2 reduce gradients during the last micro-step's backward pass (ZeRO-2 during
-    every one); ZeRO-1 and -2 then send the updated parameters round. ZeRO-3 gathers
-    parameters in forward and backward and scatters gradients, in every micro-step.
+    every one), the training loop's own after it; ZeRO-1 and -2 then send the updated
+    parameters round. ZeRO-3 gathers parameters in forward and backward and scatters
+    gradients, in every micro-step.
     """
 
     parameters: float
@@ -135,8 +153,11 @@ class Job:
         steps = self.layout.accumulation
         reducing = steps if self.layout.zero == 2 else 1
         each = backward / steps
-        hidden = comm.overlapped(each, self._reduction(), self.constants)
-        return forward + each * (steps - reducing) + hidden * reducing + self._sync()
+        if self.layout.fp32_sums:
+            both = each + self._reduction()
+        else:
+            both = comm.overlapped(each, self._reduction(), self.constants)
+        return forward + each * (steps - reducing) + both * reducing + self._sync()
 
     def _pass(self, group: Group, messages: float) -> float:
         return comm.ring_pass(self._size, group, self.cluster, self.constants, messages)
@@ -144,8 +165,9 @@ class Job:
     def _reduction(self) -> float:
         if self.layout.zero == 2:
             return self._pass(self._data, max(1.0, self._size / comm.REDUCE_BUCKET))
+        size = self._size * self.layout.gradient_bytes / PARAMETER_BYTES
         bucket = comm.REDUCE_BUCKET if self.layout.zero else comm.DDP_BUCKET
-        return comm.all_reduce(self._size, self._data, self.cluster, self.constants, bucket)
+        return comm.all_reduce(size, self._data, self.cluster, self.constants, bucket)
 
     def _sync(self) -> float:
         """Seconds to send updated parameters from their owners to all; nothing hides it."""

@@ -1,6 +1,7 @@
 """The model of throughput against published tables: ``inkstone train plan --validate``."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from trainer.plan.assume import micro_sequences, row_layout
+from trainer.plan.assume import micro_sequences, row_layout, row_shape
 from trainer.plan.communication import Constants
 from trainer.plan.fit import fit
 from trainer.plan.hardware import find_gpu
-from trainer.plan.table import Row, read_table
-from trainer.plan.throughput import Job
+from trainer.plan.table import USES, Row, Table, read_table
+from trainer.plan.throughput import RECOMPUTE_COST, Job, computing_seconds, work_per_token
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,49 @@ class Calibrated:
     """Rows of one hardware with what does not depend on the constants."""
 
     rows: list[Row]
-    micro: dict[tuple[str, str], int]
-    """Sequences per forward pass of each group, chosen at its smallest run."""
+    micro: dict[tuple[str, str], float]
+    """Tokens of a replica's forward pass in each group, chosen at its smallest run."""
 
     def predict(self, constants: Constants, uses: tuple[str, ...]) -> list[Predicted]:
-        """The rows with one of ``uses``, each group's compute taken from its calibration."""
-        rate = self._compute_per_token(constants)
+        """The rows with one of ``uses``.
+
+        A group's kernels take the time of its calibration, per unit of work; without one, what
+        the plan itself takes for the hardware.
+        """
+        pace = self._pace(constants)
         found = []
         for row in self.rows:
             if row.use in uses:
-                seconds = self._job(row, constants).step(rate[row.key] * row.step_tokens).total
+                computing = work_of(row) * pace[row.key]
+                seconds = self._job(row, constants).step(computing).total
                 found.append(Predicted(row, row.step_tokens / seconds))
         return found
 
     def _job(self, row: Row, constants: Constants) -> Job:
-        layout = row_layout(row, self.micro[row.key])
+        layout = row_layout(row, self.micro[row.key] / row.length)
         return Job(row.parameters, row.layers, layout, row.cluster, constants)
 
-    def _compute_per_token(self, constants: Constants) -> dict[tuple[str, str], float]:
-        rates = defaultdict(list)
+    def _pace(self, constants: Constants) -> dict[tuple[str, str], float]:
+        """Seconds of kernels per unit of work, by group."""
+        paces = defaultdict(list)
         for row in self.rows:
             if row.use == "calibrate":
                 computing = computing_of(self._job(row, constants), row.seconds)
-                rates[row.key].append(computing / row.step_tokens)
-        return {key: float(np.mean(values)) for key, values in rates.items()}
+                paces[row.key].append(computing / work_of(row))
+        found = {key: float(np.mean(values)) for key, values in paces.items()}
+        for key, row in smallest_runs(self.rows).items():
+            if key not in found:
+                layout = self._job(row, constants).layout
+                seconds = computing_seconds(row_shape(row), layout, row.cluster, row.length)
+                share = row.step_tokens / layout.step_tokens(row.length)
+                found[key] = seconds * share / work_of(row)
+        return found
+
+
+def work_of(row: Row) -> float:
+    """Work of a row's step on one GPU: FLOPs, as ``throughput.work_per_token`` counts them."""
+    work = work_per_token(row.parameters, row.layers, row.hidden, row.length)
+    return work * RECOMPUTE_COST[row.recompute] * row.step_tokens
 
 
 def computing_of(job: Job, seconds: float) -> float:
@@ -83,37 +103,57 @@ def validate(path: Path) -> dict[str, Any]:
     ``rows``: every row in the file's order; ``mean_error`` and ``max_error``: of the
     ``predict`` rows' absolute errors, as fractions, None without such rows.
     """
-    rows = read_table(path)
+    table = read_table(path)
     default = Constants()
     by_hardware = defaultdict(list)
-    for row in rows:
+    for row in table.rows:
         by_hardware[row.hardware].append(row)
+    micro = _micro(table.rows)
     fitted, plain, constants = [], [], []
     for (source, _), members in by_hardware.items():
-        calibrated = Calibrated(members, _micro(members))
-        uses = ("calibrate", "fit", "predict")
+        calibrated = Calibrated(members, micro)
         chosen = fit(partial(calibrated.predict, uses=("fit",)), default)
-        fitted += calibrated.predict(chosen, uses)
-        plain += calibrated.predict(default, uses)
+        fitted += calibrated.predict(chosen, USES)
+        plain += calibrated.predict(default, USES)
         constants.append(_constants(source, members[0], chosen, chosen != default))
-    unknown = sorted({row.gpu for row in rows if find_gpu(row.gpu) is None})
     return {
         **_report(fitted),
         "without_fitted_constants": _report(plain),
         "constants": constants,
-        "warnings": [f"gpu {name!r} is not known: memory and links of an A100" for name in unknown],
+        "warnings": list(_warnings(table)),
     }
 
 
-def _micro(rows: list[Row]) -> dict[tuple[str, str], int]:
-    smallest: dict[tuple[str, str], Row] = {}
+def smallest_runs(rows: list[Row]) -> dict[tuple[str, str], Row]:
+    """Of each group the run on the fewest GPUs, a ``calibrate`` row where there is one."""
+    found: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row.use == "calibrate" and row.gpus <= smallest.get(row.key, row).gpus:
-            smallest[row.key] = row
-    most = {key: max(r.step_tokens for r in rows if r.key == key) for key in smallest}
+        best = found.setdefault(row.key, row)
+        if (row.use != "calibrate", row.gpus) < (best.use != "calibrate", best.gpus):
+            found[row.key] = row
+    return found
+
+
+def _micro(rows: list[Row]) -> dict[tuple[str, str], float]:
+    most: dict[tuple[str, str], float] = defaultdict(float)
+    for row in rows:
+        most[row.key] = max(most[row.key], row.step_tokens)
     return {
-        key: micro_sequences(replace(row, step_tokens=most[key])) for key, row in smallest.items()
+        key: float(row.length * micro_sequences(replace(row, step_tokens=most[key])))
+        for key, row in smallest_runs(rows).items()
     }
+
+
+def _warnings(table: Table) -> Iterator[str]:
+    for name in sorted({row.gpu for row in table.rows if find_gpu(row.gpu) is None}):
+        yield f"gpu {name!r} is not known: memory and links of an A100"
+    for source, group in sorted({row.key for row in table.rows} - table.calibrated):
+        yield (
+            f"group {group!r} of {source!r} has no `calibrate` row: its compute time is the "
+            "plan's own guess for the GPU"
+        )
+    if table.unused:
+        yield f"columns that say nothing to the plan: {', '.join(table.unused)}"
 
 
 def _report(predicted: list[Predicted]) -> dict[str, Any]:
