@@ -93,7 +93,10 @@ def test_unknown_model_names_the_nearest():
     ("text", "said"),
     [("[]", "object"), ("{", "not JSON"), ('{"num_local_experts": 8}', "experts"),
      ('{"num_attention_heads": "8"}', "num_attention_heads"),
-     ('{"num_attention_heads": 8, "vocab_size": -1}', "vocab_size")],
+     ('{"num_attention_heads": 8, "vocab_size": -1}', "vocab_size"),
+     ('{"model_type": "gpt2", "n_head": 12}', "num_attention_heads: not there .model_type 'gpt2'"),
+     ('{"num_attention_heads": 8, "vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, '
+      '"intermediate_size": 8, "head_dim": "a"}', "head_dim: expected a whole number")],
 )  # fmt: skip
 def test_bad_config_names_file_and_key(tmp_path, text, said):
     path = tmp_path / "config.json"

@@ -95,6 +95,10 @@ def test_a_batch_smaller_than_the_ranks_is_split_or_refused():
     refusal = plan(ask("1.8b", batch=4), 512)
     assert isinstance(refusal, Refusal)
     assert "batch of 4" in refusal.reason
+    remedy = refusal.remedies[0]
+    batch = int(remedy.removeprefix("--global-batch "))
+    assert isinstance(plan(ask("1.8b", batch=batch), 512), Choice)
+    assert isinstance(plan(ask("1.8b", batch=batch // 2), 512), Refusal)
 
 
 def test_json_of_the_command(app):

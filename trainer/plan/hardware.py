@@ -155,6 +155,11 @@ def find_gpu(name: str) -> Gpu | None:
     return None
 
 
+def usual_gpus() -> list[Gpu]:
+    """The GPUs of the cluster presets."""
+    return [GPUS[name] for name in dict.fromkeys(preset[0] for preset in _CLUSTERS.values())]
+
+
 def find_cluster(
     name: str, node_gbit_s: float | None = None, gpus_per_node: int | None = None
 ) -> Cluster:

@@ -131,14 +131,19 @@ def _from_config(config: dict[str, Any], path: Path) -> Shape:
     def size(key: str, default: int | None = None) -> int:
         value = config.get(key)
         value = default if value is None else value
+        if value is None:
+            raise ConfigError(
+                f"{path}: {key}: not there (model_type {kind!r}); only dense decoders of the Llama "
+                "kind are planned: gated MLP, rotary positions, one config for all layers"
+            )
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
             raise ConfigError(f"{path}: {key}: expected a whole number above 0, got {value!r}")
         return value
 
+    kind = str(config.get("model_type", ""))
     for key in ("num_experts", "num_local_experts", "n_routed_experts"):
         if config.get(key):
             raise ConfigError(f"{path}: {key}: mixtures of experts are not planned, only dense")
-    kind = str(config.get("model_type", ""))
     heads = size("num_attention_heads")
     bias = bool(config.get("attention_bias", config.get("bias", False)))
     return Shape(
@@ -149,8 +154,8 @@ def _from_config(config: dict[str, Any], path: Path) -> Shape:
         heads=heads,
         kv_heads=size("num_key_value_heads", heads),
         mlp=size("intermediate_size"),
-        head_width=config.get("head_dim") or 0,
-        tied=bool(config.get("tie_word_embeddings", False)),
+        head_width=size("head_dim") if config.get("head_dim") is not None else 0,
+        tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
         qkv_bias=bias or kind == "qwen2",
         output_bias=bias,
         head_norm=kind == "qwen3",

@@ -57,6 +57,9 @@ def _answer(answer: Choice | Refusal, efficiency: dict[int, float]) -> dict[str,
     }
 
 
+_NOTHING = "no single change; more GPUs, shorter sequences and a larger GPU together may"
+
+
 def print_plan(question: Question, answers: list[Choice | Refusal]) -> None:
     """Print layouts and rates, the memory ledger, and what does not fit."""
     console = Console()
@@ -74,7 +77,7 @@ def print_plan(question: Question, answers: list[Choice | Refusal]) -> None:
     for answer in answers:
         if isinstance(answer, Refusal):
             console.print(f"does not fit: {answer.reason}", highlight=False, soft_wrap=True)
-            console.print(f"  would fit: {'; '.join(answer.remedies) or 'nothing tried'}")
+            console.print(f"  would fit: {'; '.join(answer.remedies) or _NOTHING}")
 
 
 LEDGER_PARTS = (

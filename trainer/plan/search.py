@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from trainer.plan.communication import Constants
-from trainer.plan.hardware import GPUS, Cluster
+from trainer.plan.hardware import Cluster, usual_gpus
 from trainer.plan.layout import RECOMPUTE, Layout
 from trainer.plan.memory import Ledger, ledger
 from trainer.plan.model import Shape
@@ -89,7 +89,7 @@ def plan(question: Question, gpus: int) -> Choice | Refusal:
         return Refusal(
             gpus,
             f"a batch of {sequences} sequences cannot be split over {gpus} GPUs",
-            [f"--global-batch {gpus} or more"],
+            [*_larger_batches(question, gpus), *_remedies(question, gpus)],
         )
     fitting = [choice for choice in choices if _fits(choice)]
     if not fitting:
@@ -206,6 +206,16 @@ def _largest(held: Ledger) -> str:
     return f"most of it {name}, {parts[name] / 2**30:.1f} GiB"
 
 
+def _larger_batches(question: Question, gpus: int) -> Iterator[str]:
+    """The smallest batch that gives every GPU something to do, and fits."""
+    parts = {gpus // (tensor * sequence) for tensor, sequence in _splits(question, gpus)}
+    for replicas in sorted(parts):
+        asked = replace(question, batch=replicas)
+        if any(_fits(timed(asked, layout)) for layout in layouts(asked, gpus)):
+            yield f"--global-batch {replicas}"
+            return
+
+
 def _remedies(question: Question, gpus: int) -> Iterator[str]:
     def possible(asked: Question, count: int) -> bool:
         return any(_fits(timed(asked, layout)) for layout in layouts(asked, count))
@@ -220,7 +230,7 @@ def _remedies(question: Question, gpus: int) -> Iterator[str]:
             yield f"--sequence-length {length}"
             break
         length //= 2
-    for gpu in sorted(GPUS.values(), key=lambda gpu: gpu.memory):
+    for gpu in sorted(usual_gpus(), key=lambda gpu: gpu.memory):
         larger = replace(question, cluster=replace(question.cluster, gpu=gpu))
         if gpu.memory > question.cluster.gpu.memory and possible(larger, gpus):
             yield f"--hardware {gpu.name}"

@@ -124,7 +124,7 @@ class Job:
         busy = self._gathering if self.layout.zero == 3 else self._replicated
         return Step(
             computing=computing,
-            exposed=busy(forward, backward) - computing,
+            exposed=max(0.0, busy(forward, backward) - computing),  # less than nothing by rounding
             updating=self._update(),
             waiting=comm.straggling(computing, self.layout.gpus, self.constants),
         )
