@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from contracts.engine import EngineRequest, SamplingParams
 from serving.load import load_engine, load_model
 from tests.serving.conftest import make_model
+from tests.serving.greedy import assert_greedy
 
 NEW = 20
 
@@ -20,19 +20,6 @@ def wide_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Heads that the kernels turn: 32 numbers, three queries to a key."""
     path = tmp_path_factory.mktemp("wide")
     return make_model(path, hidden_size=192, num_attention_heads=6, intermediate_size=352)
-
-
-@pytest.fixture(scope="module")
-def expected(wide_dir: Path) -> list[tuple[list[int], list[int]]]:
-    """Prompts, and what transformers' own generate makes of them."""
-    model: Any = load_model(wide_dir)
-    said = dict(max_new_tokens=NEW, do_sample=False, eos_token_id=None, pad_token_id=0)
-    pairs = []
-    for prompt in prompts(5, 1, 80):
-        ids = torch.tensor([prompt])
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), **said)
-        pairs.append((prompt, out[0, len(prompt) :].tolist()))
-    return pairs
 
 
 def prompts(count: int, shortest: int, longest: int) -> list[list[int]]:
@@ -53,7 +40,6 @@ async def answers(engine: Any, asked: list[list[int]], new: int = NEW) -> list[l
 @pytest.mark.parametrize(("reproducible", "threads"), [(True, 1), (False, 2)])
 def test_greedy_tokens_are_those_of_transformers(
     wide_dir: Path,
-    expected: list[tuple[list[int], list[int]]],
     compiled: bool,
     reproducible: bool,
     threads: int,
@@ -61,15 +47,19 @@ def test_greedy_tokens_are_those_of_transformers(
 ) -> None:
     if compiled:
         request.getfixturevalue("needs_compiler")
+    asked = prompts(5, 1, 80)
     engine: Any = load_engine(
         wide_dir, slots=4, threads=threads, compiled=compiled, reproducible=reproducible
     )
     try:
         assert (engine.runner._residents is None) == compiled
-        got = asyncio.run(answers(engine, [prompt for prompt, _ in expected]))
+        got = asyncio.run(answers(engine, asked))
     finally:
         engine.close()
-    assert got == [answer for _, answer in expected]
+    model = load_model(wide_dir)
+    for prompt, tokens in zip(asked, got, strict=True):
+        assert len(tokens) == NEW
+        assert_greedy(model, prompt, tokens)
 
 
 def test_rows_that_are_preempted_see_their_own_past(wide_dir: Path, needs_compiler: None) -> None:

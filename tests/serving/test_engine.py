@@ -19,6 +19,7 @@ from contracts.engine import (
     SamplingParams,
 )
 from serving.load import load_engine, load_model
+from tests.serving.greedy import SLACK, assert_greedy
 
 
 async def collect(engine: Engine, request: EngineRequest) -> tuple[list[int], list[float], object]:
@@ -45,20 +46,6 @@ def random_request(rng: random.Random, vocab: int, context: int, name: str) -> E
     return EngineRequest(name, prompt, sampling)
 
 
-def greedy(model: Any, prompt: list[int], count: int) -> torch.Tensor:
-    """What transformers' own generate makes of it, shape (1, prompt + count)."""
-    ids = torch.tensor([prompt])
-    return model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=count,
-        min_new_tokens=count,
-        do_sample=False,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-
-
 @pytest.fixture(scope="module")
 def engine(model_dir: Path):
     engine = load_engine(model_dir, slots=4, threads=2)
@@ -77,19 +64,16 @@ def test_satisfies_the_protocol(engine: Engine) -> None:
     assert len(engine.model_digest) == 64
 
 
-def test_greedy_equals_transformers_generate(model_dir: Path, engine: Engine, vocab: int) -> None:
+def test_greedy_tokens_are_transformers_own(model_dir: Path, engine: Engine, vocab: int) -> None:
     model = load_model(model_dir)
     rng = random.Random()
     for trial in range(4):
         prompt = [rng.randrange(vocab) for _ in range(rng.randint(1, 60))]
-        out = greedy(model, prompt, 40)
         request = EngineRequest(f"g{trial}", tuple(prompt), SamplingParams(max_tokens=40))
         tokens, logprobs, reason = asyncio.run(collect(engine, request))
-        assert tokens == out[0, len(prompt) :].tolist()
+        assert len(tokens) == 40
         assert reason == FinishReason.LENGTH
-        plain = torch.log_softmax(model(out).logits[0].float(), -1)
-        for i, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
-            assert logprob == pytest.approx(plain[len(prompt) + i - 1, token].item(), abs=1e-4)
+        assert_greedy(model, prompt, tokens, logprobs)
 
 
 def with_shared_beginnings(requests: list[EngineRequest], start: tuple) -> list[EngineRequest]:
@@ -160,7 +144,7 @@ def test_scores_equal_a_plain_forward(model_dir: Path, engine: Engine, vocab: in
             plain = torch.log_softmax(model(whole).logits[0].float(), -1)
             first = max(context_size, 1)
             expected = [plain[i - 1, whole[0, i]].item() for i in range(first, whole.shape[1])]
-            assert row.logprobs == pytest.approx(expected, abs=1e-4)
+            assert row.logprobs == pytest.approx(expected, abs=SLACK)
 
 
 def test_a_cache_in_8_bits_changes_little(model_dir: Path, engine: Engine, vocab: int) -> None:
@@ -205,7 +189,7 @@ def test_a_long_context_gets_its_turn_in_a_crowd(model_dir: Path, vocab: int) ->
         await asyncio.sleep(0.2)
         try:
             score = engine.score(context, [[1, 2]])
-            return await asyncio.wait_for(score, 20), await engine.score(context, [[1, 2]])
+            return await asyncio.wait_for(score, 300), await engine.score(context, [[1, 2]])
         finally:
             over = True
             await asyncio.gather(*crowd)
@@ -226,18 +210,19 @@ def test_a_score_that_is_given_up_leaves_the_line(
     quick = engine.runner.step
 
     def step(*chunks: Any) -> Any:
-        time.sleep(0.01)  # the first request outlives what happens meanwhile
+        time.sleep(0.02)  # the first request outlives what happens meanwhile: 3 seconds at least
         return quick(*chunks)
 
     monkeypatch.setattr(engine.runner, "step", step)
 
     async def run() -> None:
         first = asyncio.create_task(collect(engine, EngineRequest("a", (1,) * 90, asked)))
-        await asyncio.sleep(0.05)
+        while not engine.stats().blocks_used:
+            await asyncio.sleep(0.001)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(engine.score([2] * 250, [[1]]), 0.05)
         short = EngineRequest("b", (3,), SamplingParams(max_tokens=2))
-        await asyncio.wait_for(collect(engine, short), 10)
+        await asyncio.wait_for(collect(engine, short), 300)
         assert not first.done()
         await first
 
@@ -309,8 +294,9 @@ def test_update_weights(model_dir: Path, tmp_path: Path) -> None:
     model = load_model(model_dir)
     model.load_state_dict(state)
     model.tie_weights()
-    out = greedy(model, [1, 2, 3], 5)
-    assert [c.token_ids[0] for c in chunks] == out[0, 3:].tolist()
+    tokens = [c.token_ids[0] for c in chunks]
+    assert len(tokens) == 5
+    assert_greedy(model, [1, 2, 3], tokens, [c.logprobs[0] for c in chunks])
 
 
 @pytest.mark.parametrize("reproducible", [True, False])
@@ -341,7 +327,7 @@ def test_new_weights_find_nothing_of_the_old(
     engine.close()
     model.load_state_dict(state)
     model.tie_weights()
-    assert tokens == greedy(model, prompt, 5)[0, 100:].tolist()
+    assert_greedy(model, prompt, tokens)
 
 
 def test_closing_lets_everybody_go(model_dir: Path) -> None:
@@ -357,7 +343,7 @@ def test_closing_lets_everybody_go(model_dir: Path) -> None:
         rest = [chunk.finish_reason async for chunk in stream]
         return rest[-1], await asyncio.gather(*scores, return_exceptions=True)
 
-    reason, scores = asyncio.run(asyncio.wait_for(run(), 30))
+    reason, scores = asyncio.run(asyncio.wait_for(run(), 300))
     assert reason == FinishReason.ABORT
     assert all(isinstance(s, EngineError) or len(s) == 400 for s in scores)
 
@@ -370,6 +356,6 @@ def test_an_engine_whose_thread_dies_lets_everybody_go(model_dir: Path, monkeypa
     async def run() -> list:
         return [c async for c in engine.submit(EngineRequest("x", (1,), SamplingParams()))]
 
-    assert asyncio.run(asyncio.wait_for(run(), 30))[-1].finish_reason == FinishReason.ABORT
-    engine._loop._thread.join(30)  # it lets everybody go before it ends
+    assert asyncio.run(asyncio.wait_for(run(), 300))[-1].finish_reason == FinishReason.ABORT
+    engine._loop._thread.join(300)  # it lets everybody go before it ends
     assert not engine.alive

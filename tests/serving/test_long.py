@@ -11,6 +11,7 @@ import torch
 from benchmarks.serving.long_context import VOCABULARY, in_a_process, make_model
 from contracts.engine import EngineRequest, SamplingParams
 from serving.load import load_engine, load_model
+from tests.serving.greedy import SLACK
 
 LENGTH = 200_000
 BOUND_MIB = 2048
@@ -44,5 +45,6 @@ def test_long_prompts_give_transformers_token(length: int, tmp_path: Path) -> No
         (chunk,) = asyncio.run(first())
     finally:
         engine.close()
-    assert chunk.token_ids == (int(expected.argmax()),)
-    assert chunk.logprobs[0] == pytest.approx(expected.max().item(), abs=1e-3)
+    (token,) = chunk.token_ids
+    assert expected[token] >= expected.max() - SLACK  # another may all but tie with the first
+    assert chunk.logprobs[0] == pytest.approx(expected[token].item(), abs=SLACK)

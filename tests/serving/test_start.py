@@ -55,7 +55,7 @@ def test_start_answers_refuses_a_taken_port_and_ends_on_sigterm(
         [sys.executable, "-m", "serving", "start", str(model_dir), "--port", port],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=400,
         check=False,
     )
     assert second.returncode == 2
@@ -70,27 +70,32 @@ def test_start_answers_refuses_a_taken_port_and_ends_on_sigterm(
     assert talking.stdout.count("\n") >= 2
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    assert process.wait(300) == 0
     assert "stopped" in process.stderr.read()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=200)
     assert not alive
 
 
 STARTED_AND_STOPPED = """
+import contextlib
 import psutil
 from clusters.connect import ClusterConfig, connect
 from serving.proxy import proxy
 
 def serves() -> list:
-    children = psutil.Process().children(recursive=True)
-    return [p for p in children if "ray::Serve" in "".join(p.cmdline()) or "Proxy" in p.name()]
+    found = []
+    for p in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            if "ray::Serve" in "".join(p.cmdline()) or "Proxy" in p.name():
+                found.append(p)
+    return found
 
 with connect("embedded", ClusterConfig(num_cpus=1, object_store_bytes=100 << 20)):
     for _ in range(3):
         with proxy("127.0.0.1", 0):
             started = serves()
             assert len(started) >= 2, started
-        _, alive = psutil.wait_procs(started, timeout=20)
+        _, alive = psutil.wait_procs(started, timeout=200)
         assert not alive, alive
 """
 
@@ -100,7 +105,7 @@ def test_stopping_serve_is_silent_and_leaves_no_process() -> None:
         [sys.executable, "-c", STARTED_AND_STOPPED],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
         check=False,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
@@ -205,4 +210,4 @@ def test_core_imports_without_ray() -> None:
         "assert not any(m.startswith('ray.') for m in sys.modules)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=500)

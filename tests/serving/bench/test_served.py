@@ -43,7 +43,7 @@ def test_an_endpoint_on_ray_at_a_request_rate(wide_dir: Path, tmp_path: Path) ->
             command("bench", url, *asked),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=500,
             check=False,
             env=environment,
         )

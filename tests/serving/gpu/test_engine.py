@@ -18,6 +18,7 @@ from serving.gpu.paged_decode import paged_decode
 from serving.gpu.ready import interpreting
 from serving.load import load_engine
 from tests.serving.conftest import make_model
+from tests.serving.greedy import assert_same_greedy
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +111,7 @@ def test_greedy_tokens_are_the_same(
     assert pieces["rotate"] == pieces["gated"] > len(launches)
     assert pieces["add_norm"] == 5 * pieces["gated"] // 2
     for mine, other in zip(got, want, strict=True):
-        assert [token for token, _ in mine] == [token for token, _ in other]
-        assert [p for _, p in mine] == pytest.approx([p for _, p in other], abs=2e-4)
+        assert_same_greedy(mine, other)
 
 
 def test_with_packed_weights(int4_dir: Path) -> None:

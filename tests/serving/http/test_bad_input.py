@@ -128,7 +128,7 @@ def test_memory_that_is_not_there(tmp_path: Path) -> None:
     assert process.stdout is not None
     try:
         url = process.stdout.readline().strip()
-        with OpenAI(base_url=url, api_key="none", max_retries=0, timeout=120) as client:
+        with OpenAI(base_url=url, api_key="none", max_retries=0, timeout=500) as client:
             bias = {"logit_bias": {}}
             expected = ask(client, [5, 6, 7], **bias)
             process.stdin.write("24\n")
@@ -139,4 +139,4 @@ def test_memory_that_is_not_there(tmp_path: Path) -> None:
             assert ask(client, [5, 6, 7], **bias) == expected
     finally:
         process.stdin.close()
-        process.wait(120)
+        process.wait(300)

@@ -209,7 +209,7 @@ def test_a_killed_search_goes_on(loud_dir: Path, tmp_path: Path) -> None:
             "PYTHONPATH": os.getcwd(),
         }
         killed = subprocess.run(
-            [*command, str(killed_store)], env=environment, timeout=120, check=False
+            [*command, str(killed_store)], env=environment, timeout=500, check=False
         )
         assert killed.returncode == -signal.SIGKILL
     resumed = run_stage(QUANTIZE, config, inputs, store=killed_store)

@@ -159,7 +159,7 @@ def test_killed_it_goes_on_where_it_was(loud_dir: Path, text_file: Path, tmp_pat
             "PYTHONPATH": os.getcwd(),
             "INKSTONE_FAILPOINT": f"unit.quantize.after_publish:{token}",
         },
-        timeout=300,
+        timeout=500,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL

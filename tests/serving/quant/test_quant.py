@@ -267,7 +267,7 @@ def kill_and_resume(model_dir: Path, tmp_path: Path, place: str) -> None:
         "INKSTONE_FAILPOINT": f"{place}:{token}",
         "PYTHONPATH": os.getcwd(),
     }
-    killed = subprocess.run(command, env=environment, timeout=120, check=False)
+    killed = subprocess.run(command, env=environment, timeout=500, check=False)
     assert killed.returncode == -signal.SIGKILL
     resumed = run_stage(QUANTIZE, QuantizeConfig(), {"model": [source]}, store=tmp_path / "killed")
     assert resumed.manifest.digest == whole.manifest.digest
