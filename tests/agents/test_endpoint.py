@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -57,16 +56,14 @@ def endpoint(checkpoint: Artifact) -> Iterator[Endpoint]:
         generate, lambda *_: [], vocab_size=tokenizer.vocab_size, max_context=CONTEXT
     )
     service = Service(engine, tokenizer, "expert", key_hash=hash_bytes(KEY.encode()))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
     server = uvicorn.Server(
-        uvicorn.Config(build_app(service), host="127.0.0.1", port=port, log_level="warning")
+        uvicorn.Config(build_app(service), host="127.0.0.1", port=0, log_level="warning")
     )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
     yield Endpoint(f"http://127.0.0.1:{port}/v1", KEY, "expert")
     server.should_exit = True
     thread.join()

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from clusters.artifact import Artifact
 from clusters.failpoints import VARIABLE
 from tests.agents.rollout_driver import CONFIG, roll_out
+from tests.processes import pids_of
 
 DRIVER = [
     "agents.rollout.serving",
@@ -101,10 +101,9 @@ def test_a_dead_endpoint_and_another_concurrency_change_nothing(
 
     def kill_a_replica() -> None:
         wait_for(lambda: published(tmp_path))
-        for process in psutil.Process().children(recursive=True):
-            if "ServeReplica" in " ".join(process.cmdline()):
-                process.kill()
-                killed.append(process.pid)
+        for pid in pids_of("ServeReplica"):
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
 
     killer = threading.Thread(target=kill_a_replica)
     killer.start()

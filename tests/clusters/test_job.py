@@ -57,11 +57,11 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
     finally:
         head.send_signal(signal.SIGINT)  # SIGTERM would drain the node for half a minute
-        head.wait(60)
+        head.wait(300)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for(url: str, seconds: float = 90) -> None:
+def wait_for(url: str, seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

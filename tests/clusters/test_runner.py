@@ -143,7 +143,7 @@ directory = Path(sys.argv[1])
 with runs.driving(directory):
     runs.save(directory, runs.new_record("toy", Path("toy.yaml"), None))
     print("driving", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

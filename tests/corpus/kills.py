@@ -62,5 +62,5 @@ def _drive(
         cwd=_ROOT,
         env={**os.environ, "PYTHONPATH": str(_ROOT), VARIABLE: armed},
         capture_output=True,
-        timeout=240,
+        timeout=500,
     ).returncode

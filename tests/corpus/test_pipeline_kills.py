@@ -73,7 +73,7 @@ def _run(
     ]
     root = Path(__file__).resolve().parents[2]
     return subprocess.run(
-        command, env=environment, cwd=root, capture_output=True, text=True, timeout=300
+        command, env=environment, cwd=root, capture_output=True, text=True, timeout=500
     )
 
 

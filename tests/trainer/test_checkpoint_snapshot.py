@@ -84,7 +84,7 @@ def test_a_change_waits_for_the_batch_that_is_read_and_for_no_other(
     assert change.is_alive(), "a batch may change while it is read"
     assert b"".join(held) == wanted
     next(batches)
-    change.join(10)
+    change.join(300)
     assert not change.is_alive()
 
 
@@ -95,7 +95,7 @@ def test_a_reader_that_gave_up_is_not_waited_for(fragments: list[Fragment]) -> N
     change = threading.Thread(target=taken.before_change, daemon=True)
     change.start()
     taken.release()
-    change.join(10)
+    change.join(300)
     assert not change.is_alive()
 
 

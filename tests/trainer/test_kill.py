@@ -22,7 +22,7 @@ DRIVER_PLACES = [
     "artifact.before_commit",
     "artifact.after_commit",
 ]
-RAY_SECONDS = 300
+RAY_SECONDS = 500
 
 
 def drive(

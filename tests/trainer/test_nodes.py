@@ -13,7 +13,7 @@ from clusters.artifact import Artifact
 from tests.trainer.drive_nodes import GENTLE, STEPS
 from tests.trainer.inputs import Inputs, run_pretrain
 
-SECONDS = 400
+SECONDS = 550
 
 
 def drive(scene: str, store: Path, inputs: Inputs) -> Artifact:

@@ -42,7 +42,7 @@ class S3Server:
         """Tell the server itself something."""
         request = urllib.request.Request(f"{self.url}{path}", data=body, method="POST")
         request.add_header("Content-Type", "text/plain")
-        urllib.request.urlopen(request, timeout=10).read()
+        urllib.request.urlopen(request, timeout=200).read()
 
 
 @pytest.fixture(scope="session")
@@ -58,11 +58,11 @@ def s3_process() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(200)
 
 
 def _wait(port: int, process: subprocess.Popen) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         with socket.socket() as trial:
             if trial.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -78,7 +78,7 @@ def s3(s3_process: str, monkeypatch: pytest.MonkeyPatch) -> S3Server:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_process)
     urllib.request.urlopen(
-        urllib.request.Request(f"{s3_process}/moto-api/reset", method="POST"), timeout=10
+        urllib.request.Request(f"{s3_process}/moto-api/reset", method="POST"), timeout=200
     ).read()
     return S3Server(s3_process)
 

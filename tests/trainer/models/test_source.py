@@ -111,19 +111,36 @@ def test_another_rotary_base_is_trained_with_and_written(
     """Longer rows than the base has positions, against plain transformers with that base."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    model = {"start_from": str(base.directory), "rope_theta": 5e6, "max_positions": 2048}
-    made = pretrain(inputs, tmp_path, model, sequence_length=300, batch=2)
+    sharp = with_sharp_attention(base, tmp_path / "sharp")
+    model = {"start_from": str(sharp), "rope_theta": 50.0, "max_positions": 2048}
+    made = pretrain(inputs, tmp_path, model, sequence_length=300, batch=2, precision="fp32")
     said = json.loads((made.path("model") / "config.json").read_text())
     assert said["max_position_embeddings"] == 2048
-    assert AutoConfig.from_pretrained(made.path("model")).rope_parameters["rope_theta"] == 5e6
-    old = AutoConfig.from_pretrained(base.path("model"))
-    old.rope_parameters = {"rope_type": "default", "rope_theta": 5e6}
+    assert AutoConfig.from_pretrained(made.path("model")).rope_parameters["rope_theta"] == 50.0
+    old = AutoConfig.from_pretrained(sharp)
+    old.rope_parameters = {"rope_type": "default", "rope_theta": 50.0}
     old.max_position_embeddings = 2048
-    twin = AutoModelForCausalLM.from_pretrained(base.path("model"), config=old, dtype=torch.float32)
+    twin = AutoModelForCausalLM.from_pretrained(sharp, config=old, dtype=torch.float32)
     first = json.loads(made.path("metrics.jsonl").read_text().splitlines()[0])["validation"]
-    assert first["docs"] == pytest.approx(_loss(inputs, twin, 300), rel=5e-3)
-    other = AutoModelForCausalLM.from_pretrained(base.path("model"), dtype=torch.float32)
-    assert _loss(inputs, other, 300) != pytest.approx(_loss(inputs, twin, 300), rel=1e-6)
+    wanted = _loss(inputs, twin, 300)
+    assert first["docs"] == pytest.approx(wanted, rel=1e-4)
+    other = AutoModelForCausalLM.from_pretrained(sharp, dtype=torch.float32)
+    assert abs(_loss(inputs, other, 300) / wanted - 1) > 1e-3  # the old rotations do not pass
+
+
+def with_sharp_attention(base: Artifact, folder: Path) -> Path:
+    """A copy whose attention is far from uniform: other rotations move its loss by 3 in 1,000."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base.path("model"), folder)
+    weights = load_file(folder / "model.safetensors")
+    for name, weight in weights.items():
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            weights[name] = weight * 40
+        elif name.endswith(("v_proj.weight", "o_proj.weight", "embed_tokens.weight")):
+            weights[name] = weight * 10
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def _loss(inputs: Inputs, model, length: int) -> float:

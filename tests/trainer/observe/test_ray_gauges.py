@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 RUN = "pretrain-0123456789ab"
-SECONDS = 60
+SECONDS = 300
 
 
 def scraped(port: int) -> str:
