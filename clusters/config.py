@@ -71,6 +71,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
             lines.append(f"{key}: unknown key{hint}; known: {', '.join(sorted(known))}")
         elif problem["type"] == "missing":
             lines.append(f"{key}: missing, and it has no default")
+        elif problem["type"] == "value_error" and isinstance(problem["input"], dict):
+            lines.append(f"{key}: {problem['ctx']['error']}")  # of fields that do not fit together
         else:
             lines.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
     return "\n".join(lines)

@@ -74,6 +74,8 @@ def run(context: StageContext) -> dict[str, Any]:
     tokens = context.input("tokens").path("tokens")
     tokenizer = context.input("tokenizer").path("tokenizer")
     check_store(tokens / TRAIN, tokenizer, context.config.sequence_length)
+    if context.config.verify_tokens:
+        check_sums(tokens)
     check_mixture(tokens / TRAIN, context.config)
     vocabulary = TokenStore.open(tokens / TRAIN).meta.vocab_size
     check_model(context.config, tokenizer, vocabulary)
@@ -114,6 +116,28 @@ def check_store(root: Path, tokenizer: Path, row_length: int, role: str = "token
             f"input tokenizer: {tokenizer}: {vocabulary} tokens, the store was made for "
             f"{store.meta.vocab_size}; tokenise again"
         )
+
+
+def check_sums(tokens: Path, role: str = "tokens") -> None:
+    """Refuse stores whose bytes are not what was written, before workers start.
+
+    Args:
+        tokens: folder with ``train/`` and, if there is one, ``validation/``.
+        role: what the recipe calls the input, for messages.
+
+    Raises:
+        ConfigError: names the damaged file.
+    """
+    from corpus.token_store import TokenStore
+
+    for split in (TRAIN, VALIDATION):
+        if (tokens / split / STORE_NAME).exists():
+            problems = TokenStore.open(tokens / split).verify()
+            if problems:
+                raise ConfigError(
+                    f"input {role}: {problems[0]}; the file was changed since it was written: "
+                    "remove the artifact and tokenise again"
+                )
 
 
 def check_mixture(root: Path, config: PretrainConfig) -> None:

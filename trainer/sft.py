@@ -12,7 +12,7 @@ from contracts.documents import TRAIN, VALIDATION
 from contracts.token_store import STORE_NAME
 from trainer.config import SftConfig
 from trainer.job import MODEL_NAME, Job, Prepared
-from trainer.pretrain import check_store
+from trainer.pretrain import check_store, check_sums
 
 if TYPE_CHECKING:
     from trainer.data.tokens import TokenRows
@@ -99,6 +99,8 @@ def run(context: StageContext) -> dict[str, Any]:
     if context.inputs.get("replay"):
         replay = context.input("replay").path("tokens")
         check_store(replay / TRAIN, base, context.config.row_length, "replay")
+        if context.config.verify_tokens:
+            check_sums(replay, "replay")
     counts = render_inputs(context, base)
     rendered = context.out.units.scratch("render/all", _RENDERED)
     objective = Tuning(context.config, context.seed, base, rendered, replay)

@@ -1,5 +1,5 @@
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from clusters.config import StageConfig, execution, explain, identity
 
@@ -45,6 +45,27 @@ def test_explain_names_key_value_and_remedy(given: dict, said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(given)
     assert said in explain(caught.value, Outer, "stages.x.config")
+
+
+class Pair(StageConfig):
+    """Two fields that must fit together."""
+
+    low: int = 1
+    """Low."""
+    high: int = 2
+    """High."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Pair":
+        if self.low > self.high:
+            raise ValueError("low is above high; raise high")
+        return self
+
+
+def test_fields_that_do_not_fit_together_are_said_without_the_whole_config() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Pair.model_validate({"low": 3})
+    assert explain(caught.value, Pair, "pair") == "pair: low is above high; raise high"
 
 
 def test_docstrings_reach_the_schema() -> None:

@@ -1,6 +1,7 @@
 """Whole stages: what they write, what they refuse, and that two workers agree with one."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -181,6 +182,27 @@ def test_another_tokenizers_store_is_refused(inputs: Inputs, tmp_path: Path):
     tokenizer = run_stage(stage, StageConfig(), store=tmp_path)
     changed = Inputs(tokenizer, inputs.tokens, inputs.conversations)
     with pytest.raises(ConfigError, match=r"tokens were made with tokenizer .* tokenise again"):
+        run_pretrain(changed, tmp_path, workers=1)
+
+
+def test_a_store_whose_bytes_changed_is_refused(inputs: Inputs, tmp_path: Path):
+    chance = random.Random()
+    split = chance.choice(["train", "validation"])
+
+    def damaged(context: StageContext) -> dict:
+        folder = context.out.path("tokens/train/store.json").parents[1]
+        shutil.copytree(inputs.tokens.path("tokens"), folder, dirs_exist_ok=True)
+        (shard, *_) = sorted((folder / split).glob("*.tok"))
+        spoilt = bytearray(shard.read_bytes())
+        spoilt[chance.randrange(len(spoilt))] ^= 1 << chance.randrange(8)
+        shard.write_bytes(spoilt)
+        return {}
+
+    stage = Stage(name="trainer.damaged", config=StageConfig, output="tokens", run=damaged)
+    changed = Inputs(
+        inputs.tokenizer, run_stage(stage, StageConfig(), store=tmp_path), inputs.conversations
+    )
+    with pytest.raises(ConfigError, match=rf"{split}/shard-\d+\.tok: blake3 .* tokenise again"):
         run_pretrain(changed, tmp_path, workers=1)
 
 
