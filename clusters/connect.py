@@ -14,6 +14,8 @@ from typing import Literal
 from clusters.config import ConfigError, StageConfig, execution
 
 Where = Literal["embedded", "job", "remote"]
+_STARTS = 4
+_TOO_SLOW = "timed out during startup"
 
 
 class ClusterConfig(StageConfig):
@@ -34,7 +36,7 @@ def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
     """Hold a connection while the block runs; what was started here is stopped here.
 
     Raises:
-        ConfigError: no such cluster, or it does not answer.
+        ConfigError: no such cluster, or it does not answer, or this machine is too busy for one.
     """
     import ray
 
@@ -51,15 +53,7 @@ def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
     if where == "embedded":
         os.environ.pop("RAY_ADDRESS", None)
         with _private_files():
-            ray.init(
-                address="local",
-                num_cpus=config.num_cpus,
-                object_store_memory=config.object_store_bytes,
-                include_dashboard=config.dashboard,
-                dashboard_host="127.0.0.1",
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
+            _start_embedded(config)
     else:
         address = "auto" if where == "job" else config.address
         if not address:
@@ -74,6 +68,35 @@ def connect(where: Where, config: ClusterConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_embedded(config: ClusterConfig) -> None:
+    """Start a cluster of this process's own.
+
+    Ray gives a node 30 seconds to start, whatever else the machine does, and ``ray.init`` cannot
+    be told otherwise: where that was too short it is tried again.
+    """
+    import ray
+
+    for _ in range(_STARTS):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=config.num_cpus,
+                object_store_memory=config.object_store_bytes,
+                include_dashboard=config.dashboard,
+                dashboard_host="127.0.0.1",
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+            return
+        except Exception as error:  # Ray raises no narrower one
+            if _TOO_SLOW not in str(error):
+                raise
+    raise ConfigError(
+        f"cluster: Ray's node was not up within 30 seconds, {_STARTS} times; "
+        "is this machine busy? Try again when less runs on it, or --on remote"
+    )
 
 
 def _python_path() -> str:
