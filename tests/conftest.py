@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# Property tests are about values: a busy machine may take its time over them.
+settings.register_profile(
+    "inkstone", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("inkstone")
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["HOME"] = tempfile.mkdtemp(prefix="inkstone-home-")
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -67,7 +67,7 @@ class World:
         self.manager.release(self.live.pop(index)[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 24), st.integers(1, 3), st.integers(0, 1 << 30))
 def test_no_leak_no_double_use_and_never_another_content(
     blocks: int, vocab: int, seed: int

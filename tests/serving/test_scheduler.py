@@ -71,7 +71,7 @@ def advance_contexts(scheduler: Scheduler, scoring: list[Sequence], rng: random.
             scoring.remove(context)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.booleans(), st.integers(8, 40), st.integers(1, 6), st.integers(0, 1 << 30))
 def test_everybody_ends_and_nothing_leaks(
     fixed: bool, blocks: int, running: int, seed: int

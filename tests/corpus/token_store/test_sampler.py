@@ -17,7 +17,8 @@ EOS = 0
 VOCAB = 300
 Shards = list[tuple[str, list[list[int]]]]
 RELAXED = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 documents = st.lists(st.lists(st.integers(1, VOCAB - 1), max_size=12), min_size=1, max_size=8)
@@ -204,7 +205,7 @@ def test_a_weight_on_a_domain_without_windows_is_an_error(tmp_path: Path) -> Non
 
 
 @given(size=st.integers(1, 5000), key=st.binary(max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_permutation_is_a_bijection(size: int, key: bytes) -> None:
     permutation = Permutation(size, key)
     assert sorted(map(permutation, range(size))) == list(range(size))

@@ -18,7 +18,7 @@ from serving.gpu.paged_decode import paged_decode
 from serving.gpu.ready import interpreting
 from serving.load import load_engine
 from tests.serving.conftest import make_model
-from tests.serving.greedy import assert_same_greedy
+from tests.serving.greedy import SLACK, assert_same_greedy
 
 
 @pytest.fixture(scope="module")
@@ -111,21 +111,36 @@ def test_greedy_tokens_are_the_same(
     assert pieces["rotate"] == pieces["gated"] > len(launches)
     assert pieces["add_norm"] == 5 * pieces["gated"] // 2
     for mine, other in zip(got, want, strict=True):
-        assert_same_greedy(mine, other)
+        # A last bit may move a code of the cache by one of its 255 steps.
+        assert_same_greedy(mine, other, slack=0.03 if int8 else SLACK)
+
+
+def next_logprobs(engine: Engine, prompts: list[list[int]]) -> torch.Tensor:
+    """Of the first 300 tokens after each prompt."""
+
+    async def run() -> list[list[float]]:
+        rows = [await engine.score(prompt, [[t] for t in range(300)]) for prompt in prompts]
+        return [[each.logprobs[0] for each in row] for row in rows]
+
+    try:
+        return torch.tensor(asyncio.run(run()))
+    finally:
+        engine.close()
 
 
 def test_with_packed_weights(int4_dir: Path) -> None:
-    prompts = prompts_for(3, longest=12)
+    """Two kernels round bf16 differently: 1,200 log-probs are judged together.
+
+    What they differ by is a thirtieth of what the log-probs of one prompt differ among
+    themselves; those of other weights or another prompt differ by 1.4 times as much.
+    """
+    prompts = [*prompts_for(2, longest=12), [random.randrange(5, 300)], [7, 8, 9]]
     settings = dict(slots=3, max_context=128, reproducible=False)
-    want = answers(load_engine(int4_dir, **settings, compiled=False), prompts, 3)
+    want = next_logprobs(load_engine(int4_dir, **settings, compiled=False), prompts)
     with interpreting():
         engine = load_engine(int4_dir, **settings)
-    got = answers(engine, prompts, 3)
-    # In bf16 two kernels round differently; the first choice differs only where two tie.
-    for mine, other in zip(got, want, strict=True):
-        assert mine[0][1] == pytest.approx(other[0][1], abs=0.15)
-    same = [mine[0][0] == other[0][0] for mine, other in zip(got, want, strict=True)]
-    assert sum(same) >= 2
+    got = next_logprobs(engine, prompts)
+    assert (got - want).norm() < 0.3 * (want - want.mean(1, keepdim=True)).norm()
 
 
 def test_a_request_does_not_depend_on_company(small_dir: Path, kernels: None) -> None:
@@ -158,5 +173,5 @@ def test_scores_and_guided_samples_are_the_same(small_dir: Path) -> None:
             found.append(asyncio.run(both(engine)))
         finally:
             engine.close()
-    assert found[0][0] == pytest.approx(found[1][0], abs=2e-4)
+    assert found[0][0] == pytest.approx(found[1][0], abs=SLACK)
     assert found[0][1] == found[1][1]
