@@ -10,6 +10,7 @@ from serving.engine.pieces import CompiledPieces, Pieces
 from serving.gpu.pieces import TritonPieces
 from serving.gpu.ready import runs_kernels
 from serving.native.kernels import Kernels
+from serving.native.linear import use_tiles
 
 _PLAIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Families whose decoder is embedding, layers and a norm, with nothing in between."""
@@ -70,4 +71,6 @@ def known_family(model: PreTrainedModel) -> bool:
 
 def decoder_of(model: PreTrainedModel, compiled: Kernels | None = None) -> Decoder:
     """The cheapest way to run this model's decoder, with kernels where there are any."""
+    if compiled is not None:
+        use_tiles(model)
     return LeanDecoder(model, compiled) if known_family(model) else Decoder(model)

@@ -14,6 +14,7 @@ from torch import nn
 from serving.engine.attention import attend
 from serving.engine.pieces import Pieces
 from serving.lora.site import Adapted
+from serving.native.linear import TileLinear
 from serving.quant.linear import Int4Linear, join_int4
 
 
@@ -86,10 +87,11 @@ def _join(layers: list[Any]) -> Any:
     if all(isinstance(layer, Int4Linear) for layer in layers):
         packed = join_int4(layers)
         return Adapted(packed, layers) if isinstance(packed, nn.Module) else packed
-    if not all(type(layer) is nn.Linear for layer in layers):
-        return lambda x: torch.cat([layer(x) for layer in layers], dim=-1)
     first = layers[0]
-    joined = nn.Linear(first.in_features, 1, bias=first.bias is not None, device="meta")
+    kind = type(first)
+    if kind not in (nn.Linear, TileLinear) or any(type(layer) is not kind for layer in layers):
+        return lambda x: torch.cat([layer(x) for layer in layers], dim=-1)
+    joined = kind(first.in_features, 1, bias=first.bias is not None, device="meta")
     for name in ("weight", "bias"):
         parts = [getattr(layer, name) for layer in layers]
         if parts[0] is None:
@@ -98,4 +100,6 @@ def _join(layers: list[Any]) -> Any:
         setattr(joined, name, nn.Parameter(whole, requires_grad=False))
         for part, piece in zip(parts, whole.split([len(p) for p in parts]), strict=True):
             part.data = piece
+    if isinstance(joined, TileLinear):
+        joined.tiled = first.tiled
     return Adapted(joined, layers)

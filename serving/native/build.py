@@ -14,7 +14,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cpp", "product.cpp"))
 _FLAGS = (
     *("-O3", "-march=native", "-mprefer-vector-width=512", "-std=c++17", "-fPIC", "-shared"),
     *("-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"),
@@ -48,7 +48,8 @@ def library() -> ctypes.CDLL:
 def _built(compiler: str) -> Path:
     flags = [f for f in _FLAGS if f != _X86_ONLY or platform.machine() == "x86_64"]
     version = _run([compiler, "--version"])
-    told = (SOURCE.read_text(encoding="utf-8"), version, *flags, _processor())
+    texts = [source.read_text(encoding="utf-8") for source in SOURCES]
+    told = (*texts, version, *flags, _processor())
     digest = hashlib.blake2b("\0".join(told).encode(), digest_size=12).hexdigest()
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inkstone"
     target = folder / f"kernels-{digest}.so"
@@ -57,7 +58,7 @@ def _built(compiler: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=folder) as partial:
         made = Path(partial) / target.name
-        _run([compiler, *flags, str(SOURCE), "-o", str(made)])
+        _run([compiler, *flags, *map(str, SOURCES), "-o", str(made)])
         # Several processes may come here at once: each has the same to give.
         os.replace(made, target)
     return target

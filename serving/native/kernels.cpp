@@ -13,7 +13,7 @@ namespace inkstone {
 
 constexpr int kLanes = 16;
 constexpr int kTile = 4;  // queries that share one pass over the keys; ``totals`` sums as many
-constexpr int kAhead = 8, kLine = 64;  // tokens, bytes
+constexpr int kAhead = 16, kLine = 64;  // tokens, bytes
 constexpr int64_t kAlone = 1 << 14;  // numbers that one thread does sooner than it wakes another
 
 typedef float Floats __attribute__((vector_size(64)));

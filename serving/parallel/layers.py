@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from serving.lora.site import add_adapters
+from serving.native.linear import TileLinear
 from serving.parallel.group import Group
 from serving.quant.linear import Int4Linear
 
@@ -28,7 +28,7 @@ class _Summed:
         return self.group.sum(add_adapters(self, x, out))  # type: ignore[arg-type]
 
 
-class RowLinear(_Summed, nn.Linear):
+class RowLinear(_Summed, TileLinear):
     """Some inputs of a plain layer."""
 
 
@@ -46,7 +46,7 @@ class _Joined:
         return self.group.join(super().forward(x))  # type: ignore[misc]
 
 
-class VocabularyLinear(_Joined, nn.Linear):
+class VocabularyLinear(_Joined, TileLinear):
     """Some rows of the output projection."""
 
 
@@ -54,7 +54,7 @@ class VocabularyInt4(_Joined, Int4Linear):
     """Some rows of an output projection packed to 4 bits."""
 
 
-class TiedHead(nn.Linear):
+class TiedHead(TileLinear):
     """An output projection that is the embedding, which every rank has: it multiplies with
     its share of the rows.
     """
@@ -65,7 +65,7 @@ class TiedHead(nn.Linear):
         """Logits of the whole vocabulary."""
         share = len(self.weight) // self.group.size
         rows = self.weight[self.group.rank * share : (self.group.rank + 1) * share]
-        return self.group.join(functional.linear(x, rows))
+        return self.group.join(self.multiply(x, rows, None))
 
 
 PLAIN: dict[str, type[nn.Linear]] = {

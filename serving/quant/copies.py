@@ -3,10 +3,10 @@
 from typing import Literal, Protocol
 
 import torch
-from torch.nn import functional
 
 from serving.native.build import NoKernels
 from serving.native.kernels import Kernels, kernels, takes
+from serving.native.linear import multiply
 from serving.quant.int8 import quantize_int8
 
 CopyBits = Literal[8, 16]
@@ -43,7 +43,7 @@ class Bf16Copy:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``."""
-        return functional.linear(x, self._weight.to(x.dtype), self._bias)
+        return multiply(x, self._weight.to(x.dtype), self._bias)
 
 
 class Int8Copy:
