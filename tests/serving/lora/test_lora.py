@@ -106,13 +106,12 @@ def test_scores_and_shared_beginnings_keep_adapters_apart(
 
     asyncio.run(run())
     for name in names:
-        first, second = rows[name]
-        assert first == second
         model = load_model(model_dir) if name is None else merged(model_dir, adapter_dirs[name])
         plain = torch.log_softmax(model(torch.tensor([[*context, 5, 6]])).logits[0].float(), -1)
         expected = [plain[199, 5].item(), plain[200, 6].item()]
-        assert first[0].logprobs == pytest.approx(expected, abs=SLACK)
-        assert first[1].logprobs == pytest.approx([plain[199, 7].item()], abs=SLACK)
+        for pair, one in rows[name]:  # the second time over what the cache holds of the first
+            assert pair.logprobs == pytest.approx(expected, abs=SLACK)
+            assert one.logprobs == pytest.approx([plain[199, 7].item()], abs=SLACK)
 
 
 def test_the_prefix_cache_is_found_by_the_same_adapter_only(
