@@ -183,6 +183,7 @@ class _Training:
         # Every bad step so far left out a range; counted so, a restart forgets none.
         bad = len(self.cursor.skipped) - len(plan.skipped) + 1
         where = f"step {after.step}: {problem} on samples {samples[0]} to {samples[-1]}"
+        self.log.bad_step(after.step, samples, measured.loss, measured.checksum)
         if plan.bad_folder is not None:
             write_batch(
                 plan.bad_folder,

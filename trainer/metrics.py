@@ -81,6 +81,8 @@ class MetricsLog:
         self._time(
             event="step",
             step=step,
+            samples=samples,
+            data=data,
             loss=round(loss, 4),
             lr=float(f"{lr:.6g}"),
             grad_norm=float(f"{grad_norm:.5g}"),
@@ -101,6 +103,10 @@ class MetricsLog:
                 **figures,
                 **self._expected(),
             )
+
+    def bad_step(self, step: int, batch: list[int], loss: float, data: int) -> None:
+        """Note a step whose update is not applied: its sample numbers, loss and checksum."""
+        self._time(event="bad_step", step=step, batch=batch, loss=loss, grad_norm=None, data=data)
 
     def validation(self, step: int, samples: int, losses: dict[str, float]) -> None:
         """Note validation losses per domain, in nats per token, after ``step`` steps."""

@@ -68,6 +68,7 @@ class Pretraining:
 def run(context: StageContext) -> dict[str, Any]:
     """Run ``trainer.pretrain``."""
     from corpus.token_store import TokenStore
+    from trainer.logged import note_job
     from trainer.models.source import check_model
     from trainer.workers import run_job
 
@@ -79,6 +80,7 @@ def run(context: StageContext) -> dict[str, Any]:
     check_mixture(tokens / TRAIN, context.config)
     vocabulary = TokenStore.open(tokens / TRAIN).meta.vocab_size
     check_model(context.config, tokenizer, vocabulary)
+    note_job(context)
     objective = Pretraining(context.config, context.seed, tokens, tokenizer)
     return run_job(
         Job(objective, context.seed, context.out, context.log_dir / "timings.jsonl"),

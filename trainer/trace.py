@@ -12,6 +12,7 @@ from clusters.stage import StageError
 from contracts.documents import TRAIN
 from contracts.manifest import MANIFEST_NAME
 from trainer.config import PretrainConfig
+from trainer.logged import logged_step
 
 _RUN_NAME = "run.json"
 _STAGE = "trainer.pretrain"
@@ -36,14 +37,17 @@ class Trace:
 
     step: int
     samples: list[int]
-    loss: float
+    loss: float | None
+    """None where it is not finite."""
     grad_norm: float | None
-    """None where the gradient overflowed."""
+    """None where the gradient overflowed, or was not taken."""
     proved: bool
     """The token store's samples have the checksum that training noted."""
     documents: list[TracedDocument]
     corpus: dict[str, Any] | None
     """Fingerprint of the corpus and the config whose rules kept its documents."""
+    applied: bool = True
+    """No bad step, whose update is left out."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -54,17 +58,22 @@ def trace(path: Path, step: int) -> Trace:
     """Trace a step of a pretraining run.
 
     Args:
-        path: a checkpoint artifact, ``runs/NAME/STAGE``, or ``runs/NAME``.
+        path: a checkpoint artifact, ``runs/NAME/STAGE``, or ``runs/NAME``, finished or not.
         step: 1-based, as in ``metrics.jsonl``.
 
     Raises:
         ConfigError: no pretraining there, or no such step.
     """
-    made = _checkpoint(path)
-    line, samples = _samples_of(made, step)
-    config = PretrainConfig.model_validate(made.manifest.config["config"])
-    tokens = _parent(made, "tokens")
-    found, checksum = _documents(tokens, config, made.manifest.config["seed"], samples)
+    unfinished = None if _is_finished(path) else logged_step(path, step)
+    if unfinished is not None:
+        tokens, config, seed = Artifact.open(unfinished.tokens), unfinished.config, unfinished.seed
+        line, samples = unfinished.line, unfinished.samples
+    else:
+        made = _checkpoint(path)
+        line, samples = _samples_of(made, step)
+        config = PretrainConfig.model_validate(made.manifest.config["config"])
+        tokens, seed = _parent(made, "tokens"), made.manifest.config["seed"]
+    found, checksum = _documents(tokens, config, seed, samples)
     corpus = _parent(tokens, "corpus") if _has_parent(tokens, "corpus") else None
     about = _rows(corpus, [d.uid for d in found]) if corpus else {}
     return Trace(
@@ -72,10 +81,19 @@ def trace(path: Path, step: int) -> Trace:
         samples=samples,
         loss=line["loss"],
         grad_norm=line["grad_norm"],
+        applied=line.get("event") != "bad_step",
         proved=checksum == line["data"],
         documents=[TracedDocument(**{**vars(d), "about": about.get(d.uid)}) for d in found],
         corpus=_origin(corpus) if corpus else None,
     )
+
+
+def _is_finished(path: Path) -> bool:
+    if (path / _RUN_NAME).is_file():
+        stages = json.loads((path / _RUN_NAME).read_text(encoding="utf-8"))["stages"]
+        ours = [name for name, stage in stages.items() if stage["stage"] == _STAGE]
+        return all(stages[name]["status"] in ("done", "kept") for name in ours)
+    return path.exists() or not (path.parent / _RUN_NAME).is_file()
 
 
 def _origin(corpus: Artifact) -> dict[str, Any]:

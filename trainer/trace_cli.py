@@ -30,30 +30,31 @@ def trace_command(
 
 def _print(found: Any, count: int) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     proof = "the checksum of its rows agrees" if found.proved else "THE CHECKSUM DIFFERS"
+    loss = "not finite" if found.loss is None else f"{found.loss:.4f}"
     norm = "not finite" if found.grad_norm is None else f"{found.grad_norm:.3g}"
+    update = f"gradient norm {norm}" if found.applied else "its update was not applied"
     console.print(
-        f"step {found.step}: loss {found.loss:.4f}, gradient norm {norm}, samples "
-        f"{found.samples[0]} to {found.samples[-1]}, {len(found.documents)} documents; {proof}",
-        highlight=False,
-        soft_wrap=True,
+        f"step {found.step}: loss {loss}, {update}, samples {found.samples[0]} to "
+        f"{found.samples[-1]}, {len(found.documents)} documents; {proof}"
     )
-    table = Table()
-    for name in ("tokens", "uid", "domain", "url or id", "scores"):
-        table.add_column(name, justify="right" if name == "tokens" else "left")
     for document in found.documents[:count]:
         about = document.about or {}
-        scores = {k: v for k, v in about.items() if isinstance(v, float)}
-        table.add_row(
-            f"{document.tokens:,}",
-            str(document.uid),
-            document.domain,
-            str(about.get("url") or about.get("id") or "?"),
-            ", ".join(f"{name} {value:.3g}" for name, value in scores.items()),
-        )
-    console.print(table)
+        name = about.get("url") or about.get("id") or "?"
+        scores = (f"{key} {value:.3g}" for key, value in about.items() if isinstance(value, float))
+        console.print(f"{document.tokens:>8,} tokens  {name}", markup=False)
+        console.print(f"{'':>17}uid {document.uid}, {document.domain}")
+        console.print(f"{'':>17}{', '.join(scores)}")
+    if len(found.documents) > count:
+        console.print(f"and {len(found.documents) - count} more: -n, --json")
     if found.corpus:
-        console.print(f"kept by the rules of {found.corpus['stage']}: see --json, `corpus`")
+        console.print(f"kept by {found.corpus['stage']}, {_rules(found.corpus['config'])}")
+
+
+def _rules(config: dict[str, Any]) -> str:
+    """The rules that a corpus was made with, by name."""
+    rules = config.get("rules") or {}
+    named = [name for name, rule in rules.items() if isinstance(rule, dict) and rule.get("enabled")]
+    return f"rules {', '.join(named) or 'none'}; what they ask for: --json, `corpus`"

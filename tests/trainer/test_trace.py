@@ -17,6 +17,7 @@ from tests.corpus.conftest import GIVEN, GivenConfig
 from tests.trainer.inputs import Inputs, NoConfig, run_pretrain, sentences, write_store
 from trainer.cli import app
 from trainer.trace import trace
+from trainer.workers import TrainingFailed
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,37 @@ def test_the_verb(mixed: Artifact):
     values = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
     assert values["step"] == 3
     assert values["documents"]
+
+
+def test_steps_of_a_run_that_stopped_are_traced_from_its_logs(inputs: Inputs, tmp_path: Path):
+    """The step at which the loss leapt, and the one before."""
+    tokens = Artifact.open(inputs.tokens.directory)
+    changes = {
+        "bad_steps": {"max_rise": 1e-6, "window": 2},
+        "optimiser": {"lr": 3.0, "warmup_steps": 0},
+        "skip_samples": [[5, 3]],
+        "checkpoint_every": 100,
+    }
+    with pytest.raises(TrainingFailed, match=r"step \d+: .* above the median") as caught:
+        run_pretrain(inputs, tmp_path / "store", workers=1, steps=30, **changes)
+    step = int(str(caught.value).split("step ")[1].split(":")[0])
+    attempt = tmp_path / "runs" / "r" / "logs" / "first"
+    attempt.mkdir(parents=True)
+    (tmp_path / "store" / "logs" / "stage").rename(attempt / "pretrain")
+    stages = {"pretrain": {"stage": "trainer.pretrain", "status": "failed"}}
+    (tmp_path / "runs" / "r" / "run.json").write_text(json.dumps({"stages": stages}))
+    leapt = trace(tmp_path / "runs" / "r", step)
+    before = trace(tmp_path / "runs" / "r" / "pretrain", step - 1)
+    assert leapt.proved
+    assert before.proved
+    assert (leapt.applied, before.applied) == (False, True)
+    assert leapt.samples[0] == before.samples[-1] + 1 or before.samples[-1] < 5
+    assert len(leapt.samples) == len(before.samples) == 5
+    assert {d.domain for d in leapt.documents} <= set(
+        TokenStore.open(tokens.path("tokens") / "train").domains
+    )
+    with pytest.raises(ConfigError, match=rf"not finished; its logs have steps: 1 to {step}$"):
+        trace(tmp_path / "runs" / "r", step + 1)
 
 
 def test_what_cannot_be_traced_says_so(mixed: Artifact, inputs: Inputs, tmp_path: Path):
