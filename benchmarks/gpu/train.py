@@ -95,6 +95,8 @@ def measure(case: Case, device: torch.device, steps: int, compiled: bool) -> dic
     batch = collate([Row(row[:-1], row[1:], none) for row in ids])
     tokens = case.rows * case.length * case.passes
     times = []
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # making the model in fp32 is no part of a step
     for _ in range(steps + 2):
         _synchronise(device)
         started = time.perf_counter()
@@ -138,7 +140,6 @@ def main() -> None:
         if device.type == "cuda":
             report(name, case, found, torch.cuda.get_device_name(device), compiled)
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
 
 
 def report(name: str, case: Case, found: dict[str, float], gpu: str, compiled: bool) -> None:

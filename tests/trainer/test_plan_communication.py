@@ -116,4 +116,10 @@ def test_gpus_are_found_in_any_spelling():
     for name in ("A100-SXM4-80GB", "a100_80gb", "nvidia_a100-sxm4-80gb", "a100"):
         assert find_gpu(name) is find_gpu("a100-80g")
     assert find_gpu("H100-80GB-HBM3") is find_gpu("h100")
-    assert find_gpu("abacus") is None
+    for name, known in (
+        ("NVIDIA H100 PCIe", "h100-pcie-80g"), ("A100 80GB PCIe", "a100-pcie-80g"),
+        ("Tesla V100-SXM3-32GB", "v100-32g"), ("NVIDIA GeForce RTX 4090", "rtx4090-24g"),
+        ("NVIDIA H200", "h200-141g"), ("AMD Instinct MI250X", "mi250x-64g"),
+    ):  # fmt: skip
+        assert find_gpu(name) is find_gpu(known) is not None
+    assert find_gpu("abacus") is find_gpu("") is None
