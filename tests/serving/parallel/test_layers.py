@@ -127,7 +127,7 @@ def test_four_bit_layers_are_cut_at_their_groups(tmp_path: Path) -> None:
         return logits_of(rank_of(packed, group, RunnerConfig(128, 6, ranks=2)), prompt)
 
     for logits in on_ranks(tmp_path, 2, work):
-        assert (logits - expected).norm() / expected.norm() < 0.05
+        assert (logits - expected).norm() / expected.norm() < 0.2  # bf16: 0.02; other: 1.4
 
 
 def test_groups_that_do_not_divide_are_named(int4_dir: Path, tmp_path: Path) -> None:

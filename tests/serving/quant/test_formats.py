@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,11 +77,22 @@ def test_nf4_layer_equals_dequantised_multiplication() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "size", "error"),
-    [({"bits": 8}, 0.8, 0.1), ({"method": "nf4", "group_size": 32}, 0.7, 0.7)],
+    ("config", "size", "written_out"),
+    [
+        ({"bits": 8}, 0.8, lambda weight: dequantize_int8(*quantize_int8(weight))),
+        (
+            {"method": "nf4", "group_size": 32},
+            0.7,
+            lambda weight: dequantize_nf4(*quantize_nf4(weight, 32)),
+        ),
+    ],
 )
 def test_stage_and_engine(
-    bf16_dir: Path, tmp_path: Path, config: dict, size: float, error: float
+    bf16_dir: Path,
+    tmp_path: Path,
+    config: dict,
+    size: float,
+    written_out: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
     source = as_checkpoint(bf16_dir, tmp_path)
     asked = QuantizeConfig.model_validate(config)
@@ -89,11 +101,15 @@ def test_stage_and_engine(
     assert made.manifest.digest == again.manifest.digest
     stats = made.manifest.stats
     assert stats["out"]["bytes"] < size * stats["in"]["bytes"]
-    model, original = load_model(made.path("model")), load_model(bf16_dir)
+    model, rounded = load_model(made.path("model")), load_model(bf16_dir).float()
+    for layer in rounded.model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.weight.data = written_out(layer.weight.data)
     ids = torch.randint(0, 256, (2, 40))
     with torch.inference_mode():
-        got, want = model(ids).logits.float(), original(ids).logits.float()
-    assert (got - want).norm() < error * want.norm()
+        got, want = model(ids).logits.float(), rounded(ids).logits.float()
+    # Activations in bf16 make 0.02 of it, weights rounded otherwise 0.6, other weights 1.4.
+    assert (got - want).norm() < 0.3 * want.norm()
     engine = load_engine(made.path("model"), slots=2)
     tokens = assert_near_greedy(engine, model, count=12, slack=0.05)
     engine.close()

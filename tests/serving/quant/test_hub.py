@@ -172,7 +172,8 @@ def test_engine_over_a_hub_checkpoint(
     ids = torch.randint(0, 256, (2, 30))
     with torch.inference_mode():
         got, want = model(ids).logits.float(), reference(ids).logits.float()
-    assert (got - want).norm() < 0.05 * want.norm()
+    # Two ways of rounding to bf16 differ by up to 0.05, other weights by 1.4.
+    assert (got - want).norm() < 0.3 * want.norm()
     engine = load_engine(path, slots=2)
     assert Capability.UPDATE not in engine.capabilities
     assert_near_greedy(engine, reference, count=8, slack=0.1)
