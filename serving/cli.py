@@ -12,6 +12,13 @@ KeyOption = Annotated[
     typer.Option(help="API key clients must send.", envvar="INKSTONE_API_KEY", show_envvar=True),
 ]
 
+CompiledOption = Annotated[
+    bool, typer.Option(help="On a CPU, compile kernels for what lies between the products.")
+]
+CopyBitsOption = Annotated[
+    int, typer.Option(help="A 4-bit model: bits per weight of its copy, 8 or 16.")
+]
+
 
 @app.command()
 def start(
@@ -36,6 +43,8 @@ def start(
     reproducible: Annotated[
         bool, typer.Option(help="Answers do not depend on company, bit for bit; slower.")
     ] = True,
+    compiled: CompiledOption = True,
+    copy_bits: CopyBitsOption = 8,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     tensor_parallel: Annotated[
         int, typer.Option(min=1, help="Processes that share the model's layers.")
@@ -60,6 +69,8 @@ def start(
         cache_tokens=cache_tokens,
         reproducible=reproducible,
         int8_cache=int8_cache,
+        compiled=compiled,
+        copy_bits=copy_bits,  # type: ignore[arg-type]
         device=device,
         tensor_parallel=tensor_parallel,
         engine=engine,
@@ -133,6 +144,8 @@ def bench(
         int | None,
         typer.Option(min=0, help="A 4-bit model: rows from which on a copy is used; 0: none."),
     ] = None,
+    compiled: CompiledOption = True,
+    copy_bits: CopyBitsOption = 8,
     device: Annotated[str, typer.Option(help="A model: auto, cpu or cuda.")] = "auto",
     json: Annotated[str | None, typer.Option(help="Write the result here; - prints it.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it here, by ending (.svg).")] = None,
@@ -160,6 +173,8 @@ def bench(
         reproducible=reproducible,
         int8_cache=int8_cache,
         dense_rows=dense_rows,
+        compiled=compiled,
+        copy_bits=copy_bits,  # type: ignore[arg-type]
         device=device,
     )
     bench_and_report(target, load, settings, api_key, json_to=json, plot_to=plot)

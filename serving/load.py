@@ -1,6 +1,5 @@
 """Opens a model directory: the model, and the engine over it."""
 
-import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,10 @@ from contracts.engine import Engine
 from serving.device import device_of
 from serving.directory import ModelError, model_digest
 from serving.folder import ModelFolder
-from serving.quant.open import install_packed, model_tensors
+from serving.quant.open import install_packed
 from serving.settings import EngineSettings
-from serving.support import plain_hidden, prove, refuse_foreign_attention, refuse_unsupported
+from serving.support import plain_logits, prove
+from serving.weights import converted, empty_model, fill, needs_conversion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from serving.parallel.group import Group
     from serving.quant.copies import CopyBits
 
-    Part = Callable[[str, torch.Tensor], torch.Tensor]
-
 DEFAULT_CONTEXT = 2048
 """Tokens per sequence where the caller names no limit and the model allows more."""
 BLOCK_SIZE = 32
@@ -36,8 +34,6 @@ FAST_CHUNK = 512
 """Prompt tokens per step where they need not be."""
 GPU_CHUNK = 2048
 """The same on a GPU, which fewer do not fill."""
-_BUILDING = threading.Lock()
-"""transformers switches initialisation off for the whole process: one model at a time."""
 
 
 def load_engine(
@@ -57,6 +53,7 @@ def load_engine(
         WorkerLost: a process of ``tensor_parallel`` did not start.
         AdapterError: an adapter is damaged, unsupported or made for another model.
         EngineUnavailable: no such engine, not installed, or without what was asked for.
+        ConfigError: a setting that means nothing.
     """
     settings = replace(settings or EngineSettings(), **changes)
     folder = ModelFolder(Path(model_dir))
@@ -156,8 +153,17 @@ def open_runner(
     model = build_model(folder, group, device)
     if dense_rows and (device is None or device.type == "cpu"):
         _keep_dense(model, dense_rows, config.copy_bits)
-    expected = None if known_family(model) else plain_hidden(model)
-    runner = (make or ModelRunner)(model, config)
+    expected = None if known_family(model) else plain_logits(model, folder.path)
+    try:
+        runner = (make or ModelRunner)(model, config)
+    except RuntimeError as error:
+        if "allocate" not in str(error):
+            raise
+        raise ModelError(
+            f"{folder.path}: no memory for a cache of {config.num_blocks * config.block_size} "
+            f"tokens: {str(error).splitlines()[0]}; give fewer cache_tokens, a smaller max_context "
+            "or int8_cache"
+        ) from error
     if expected is not None:
         prove(model, runner, expected, folder.path)
     runner.capture()
@@ -228,56 +234,21 @@ def build_model(
         ModelError: weights are missing, unknown, damaged or of another shape, or the
             architecture is none this engine runs.
     """
-    import torch
-    from transformers.initialization import no_init_weights
-
-    config, path = folder.config, folder.path
-    from transformers import AutoModelForCausalLM
-
-    # bf16 is what the packed layers multiply with.
-    dtype = torch.bfloat16 if folder.packed else folder.dtype
-    try:
-        with _BUILDING, no_init_weights():
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    except (ValueError, ImportError) as error:
-        raise ModelError(f"{path}: no causal language model: {error}") from error
-    refuse_unsupported(config, folder.where)
-    refuse_foreign_attention(model, folder.where)
+    model: Any = empty_model(folder)
     packed: list[Any] = list(install_packed(model, folder))
-    if group is None:
-        _fill(model, folder)
+    if group is None and needs_conversion(model, folder):
+        model = converted(folder)
+    elif group is None:
+        fill(model, folder)
     else:
         from serving.parallel.shard import Cuts, shard
 
         kinds = {type(layer) for layer in packed}
-        shard(model, group, path)
-        _fill(model, folder, Cuts(model, group).part)
+        shard(model, group, folder.path)
+        fill(model, folder, Cuts(model, group).part)
         packed = [m for m in model.modules() if isinstance(m, tuple(kinds))]
     if device is not None:
         model.to(device)
     for layer in packed:
         layer.prepare()
     return model.eval()
-
-
-def _fill(model: "PreTrainedModel", folder: ModelFolder, part: "Part | None" = None) -> None:
-    """Copy the weights of the files, or the ``part`` of each, into the model; tie what is tied."""
-    path, own = folder.path, model.state_dict()
-    seen = set()
-    for name, tensor in model_tensors(folder):
-        if name not in own:
-            raise ModelError(f"{path}: unknown weight {name!r} for this config.json")
-        if part is not None:
-            tensor = part(name, tensor)
-        if own[name].shape != tensor.shape:
-            raise ModelError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, "
-                f"config.json says {tuple(own[name].shape)}"
-            )
-        own[name].copy_(tensor)
-        seen.add(name)
-    missing = own.keys() - seen - set(getattr(model, "all_tied_weights_keys", None) or {})
-    if missing:
-        some = ", ".join(sorted(missing)[:3])
-        raise ModelError(f"{path}: {len(missing)} weights are missing, e.g. {some}")
-    model.tie_weights()

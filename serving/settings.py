@@ -5,8 +5,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from clusters.config import ConfigError
+
 _EVERYWHERE = ("slots", "max_context", "threads", "cache_tokens", "engine")
 """What is not of ``paged`` alone."""
+_LEAST = {
+    "slots": 1,
+    "max_context": 1,
+    "threads": 1,
+    "cache_tokens": 1,
+    "dense_rows": 0,
+    "tensor_parallel": 1,
+}
+"""The smallest number that each may be."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,19 @@ class EngineSettings:
     """Folders of LoRA adapters to load, by name; see docs/serving/lora.md."""
     engine: str = "paged"
     """``paged``, ``transformers``, ``vllm`` or ``lmdeploy``; see docs/serving/engines.md."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing.
+
+        Raises:
+            ConfigError: names the setting and what it may be.
+        """
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}; it must be at least {least}")
+        if self.copy_bits not in (8, 16):
+            raise ConfigError(f"copy_bits is {self.copy_bits}; it must be 8 or 16")
 
     def of_paged_alone(self) -> list[str]:
         """Names of the settings that were changed and that only ``paged`` has."""

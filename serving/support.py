@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from serving.engine.runner import ModelRunner
 
 _PROOF_TOKENS = 24
-_TOLERANCE = {"torch.float32": 1e-3}
-_COARSE = 0.05
+_FINE, _COARSE = 1e-3, 0.05
+"""Largest relative difference of logits: in fp32, and with fewer bits or an 8-bit cache."""
 
 
 def refuse_unsupported(config: Any, where: object) -> None:
@@ -60,36 +60,71 @@ def refuse_foreign_attention(model: "PreTrainedModel", where: object) -> None:
 
 
 def prove(model: "PreTrainedModel", runner: "ModelRunner", expected: Any, where: object) -> None:
-    """Compare the paged forward of a few tokens with transformers' own.
+    """Compare the paged forward of two short texts, side by side, with transformers' own.
 
-    Families differ in what they put around attention; one that this engine would run wrongly
-    is found before it answers anybody.
+    Families differ in what they put around attention and after it; one that this engine would
+    run wrongly is found before it answers anybody: one that keeps its own attention lets the
+    second text see the first, one that attends twice in a layer overwrites its own cache.
+
+    Args:
+        model: the model.
+        runner: runs it.
+        expected: what ``plain_logits`` gave, from before ``runner`` took the model over.
+        where: what an error names.
 
     Raises:
-        ModelError: the two differ.
+        ModelError: the two differ, or the paged forward fails.
     """
     import torch
 
-    found = runner.hidden(proof_tokens(runner.vocab_size))
-    gap = (found - expected).float().norm() / expected.float().norm()
-    if torch.isfinite(gap) and gap > _TOLERANCE.get(str(found.dtype), _COARSE):
-        raise ModelError(
-            f"{where}: {model.config.model_type}: the paged forward differs from transformers' "
-            f"by {gap:.1%}: this family is not supported"
-        )
+    try:
+        room = runner.config.num_blocks - 1
+        found = runner.logits(proof_texts(runner.vocab_size)[:room])
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise _no_family(model, where, f"fails: {_line(error)}") from error
+    expected = expected[: len(found)]
+    gap = (found - expected).norm() / expected.norm()
+    exact = model.dtype == torch.float32 and not runner.config.int8_cache
+    if torch.isfinite(gap) and gap > (_FINE if exact else _COARSE):
+        raise _no_family(model, where, f"differs from transformers' by {gap:.1%}")
 
 
-def proof_tokens(vocab_size: int) -> list[int]:
-    """Some token ids, spread over the vocabulary."""
-    return [(7919 * i + 13) % vocab_size for i in range(_PROOF_TOKENS)]
+def proof_texts(vocab_size: int) -> list[list[int]]:
+    """Two texts of some token ids, spread over the vocabulary."""
+    ids = [(7919 * i + 13) % vocab_size for i in range(_PROOF_TOKENS)]
+    return [ids, ids[: _PROOF_TOKENS // 3 : -1]]
 
 
-def plain_hidden(model: "PreTrainedModel") -> Any:
-    """Last hidden states of the proof's tokens by transformers alone, (tokens, hidden)."""
+def plain_logits(model: "PreTrainedModel", where: object) -> Any:
+    """Logits of the proof's texts by transformers alone, (tokens, vocabulary).
+
+    Raises:
+        ModelError: transformers itself cannot run the model that config.json describes.
+    """
     import torch
 
     embeddings: Any = model.get_input_embeddings()
-    vocab_size: int = embeddings.weight.shape[0]
-    ids = torch.tensor([proof_tokens(vocab_size)], device=embeddings.weight.device)
-    with torch.inference_mode():
-        return model.base_model(input_ids=ids, use_cache=False)[0][0]
+    texts = proof_texts(embeddings.weight.shape[0])
+    try:
+        with torch.inference_mode():
+            rows = [
+                model(torch.tensor([ids], device=embeddings.weight.device), use_cache=False)
+                for ids in texts
+            ]
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{where}: {model.config.model_type}: transformers cannot run what config.json "
+            f"describes: {_line(error)}"
+        ) from error
+    return torch.cat([row.logits[0].float() for row in rows])
+
+
+def _no_family(model: "PreTrainedModel", where: object, reason: str) -> ModelError:
+    return ModelError(
+        f"{where}: {model.config.model_type}: the paged forward {reason}: this family is not "
+        "supported"
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -179,7 +179,7 @@ def bench_and_report(
     """Measure, print a table, and write JSON and a picture where they are asked for.
 
     Raises:
-        ConfigError: as :func:`run_bench`, or a file cannot be written.
+        ConfigError: as :func:`run_bench`, or a file cannot be written; the latter is said first.
         ModelError: the model is damaged or unsupported.
     """
     from rich.console import Console
@@ -187,6 +187,8 @@ def bench_and_report(
     from serving.bench.plot import draw
     from serving.bench.render import render
 
+    if json_to not in (None, "-") and not Path(str(json_to)).absolute().parent.is_dir():
+        raise ConfigError(f"--json {json_to}: no such folder")
     result, records = run_bench(target, load, settings, api_key)
     render(result, Console(stderr=json_to == "-"))
     if plot_to is not None:

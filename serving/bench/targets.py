@@ -9,6 +9,9 @@ from clusters.config import ConfigError
 from contracts.engine import Engine, EngineError, EngineRequest, SamplingParams
 from serving.bench.workload import Ask
 
+_ODD = (AttributeError, TypeError, ValueError)
+"""What the client raises where an answer is not of OpenAI's shape."""
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -94,8 +97,6 @@ class EndpointTarget:
         Tokens of an event are its ``token_ids`` where the endpoint gives them, else one. At
         the end ``usage`` says how many there were: the difference counts as the last event's.
         """
-        from openai import OpenAIError
-
         prompt = ask.prompt if isinstance(ask.prompt, str) else list(ask.prompt)
         seen = 0
         try:
@@ -116,7 +117,8 @@ class EndpointTarget:
                 if event.usage is not None:
                     self._note(event.usage)
                     yield Arrival(event.usage.completion_tokens - seen, event.usage.prompt_tokens)
-        except OpenAIError as error:
+        # A stream that breaks off raises what the HTTP library below raises, whichever it is.
+        except Exception as error:
             raise TargetError(f"{type(error).__name__}: {error}") from error
 
     async def cached_tokens(self) -> int | None:
@@ -152,9 +154,11 @@ async def open_endpoint(url: str, api_key: str | None) -> AsyncIterator[Endpoint
     async with AsyncOpenAI(base_url=base, api_key=api_key or "none", max_retries=0) as client:
         try:
             names = [model.id async for model in client.models.list()]
+            if not names:
+                raise TargetError("it lists no model")
             target = EndpointTarget(client, names[0])
             await target.probe()
-        except (OpenAIError, TargetError) as error:
+        except (OpenAIError, TargetError, *_ODD) as error:
             raise ConfigError(
                 f"{base}: {error}; is it an endpoint, and --api-key its key?"
             ) from error

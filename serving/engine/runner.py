@@ -17,10 +17,12 @@ from transformers import PreTrainedModel
 from contracts.engine import EngineError, Scored
 from serving.engine.attention import ATTENTION, attending
 from serving.engine.batch import Batch, BatchBuilder
+from serving.engine.blocks import BlockTable
 from serving.engine.cache import CacheShape, Int8Cache, PagedCache
 from serving.engine.decoder import decoder_of, known_family
 from serving.engine.pieces import kernels_for
 from serving.engine.plan import Chunk
+from serving.engine.plan import Sequence as Scheduled
 from serving.engine.resident import Residents
 from serving.engine.sampling import likeliest
 from serving.engine.scoring import Pack
@@ -173,10 +175,35 @@ class ModelRunner:
         return last, pack.scored(*self._token_logprobs(hidden, rows_of, tokens))
 
     @torch.inference_mode()
-    def hidden(self, ids: list[int]) -> torch.Tensor:
-        """Last hidden states of a text that leaves no trace in the cache, (tokens, hidden)."""
-        pack = Pack(0, [(*ids, 0)])
-        return self._forward(self._builder.build([], [], pack=pack))
+    def logits(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Logits of texts, all but the last token of each in two chunks, that in a decode step.
+
+        For before the first request: it writes into the first blocks of the cache.
+
+        Args:
+            texts: token ids, at least three in each; as many texts as the cache has room for.
+
+        Returns:
+            Shape (tokens of all texts, vocabulary), float32.
+        """
+        blocks = iter(range(1, self.config.num_blocks))
+        sequences = []
+        for ids in texts:
+            own = [next(blocks) for _ in range(-(-len(ids) // self.config.block_size))]
+            sequences.append(Scheduled("", list(ids), len(ids), table=BlockTable(own)))
+        cuts = [(0, len(ids) // 2, len(ids) - 1, len(ids)) for ids in texts]
+        rows: dict[Scheduled, list[torch.Tensor]] = {each: [] for each in sequences}
+        for part in range(3):
+            step = [
+                Chunk(each, cut[part], cut[part + 1] - cut[part])
+                for each, cut in zip(sequences, cuts, strict=True)
+            ]
+            decode, prefill = ([], step) if part < 2 else (step, [])
+            batch = self._builder.build(decode, prefill)
+            hidden = self._forward(batch)
+            for chunk, last in zip(batch.order, batch.last_rows, strict=True):
+                rows[chunk.sequence].append(hidden[last + 1 - chunk.count : last + 1])
+        return self._logits(torch.cat([row for each in sequences for row in rows[each]]))
 
     def no_hidden(self) -> torch.Tensor:
         """The hidden states of nothing, shape (0, hidden)."""

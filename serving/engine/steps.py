@@ -18,7 +18,7 @@ from serving.engine.guide import Matcher
 from serving.engine.jobs import Job
 from serving.engine.plan import Chunk, Limits, Plan
 from serving.engine.runner import ModelRunner
-from serving.engine.sampling import Draw, choose
+from serving.engine.sampling import Choice, Draw, choose
 from serving.engine.scheduler import Scheduler
 from serving.engine.stream import Stream, deliver
 from serving.lora.files import Adapter
@@ -159,8 +159,10 @@ class Stepper:
             return []
         jobs, table, draws = zip(*rows, strict=True)
         batch = []
-        for job, choice in zip(jobs, choose(torch.stack(table), draws), strict=True):
+        for job, choice in zip(jobs, _choices(table, draws), strict=True):
             try:
+                if isinstance(choice, Exception):
+                    raise choice
                 chunk = job.take(choice, self.policy_version)
             except Exception as error:
                 self._fail(job, error)
@@ -186,3 +188,20 @@ class Stepper:
     def _drop(self, job: Job) -> None:
         del self._jobs[job.request.id]
         self.scheduler.remove(job.sequence)
+
+
+def _choices(
+    table: Sequence[torch.Tensor], draws: Sequence[Draw]
+) -> Sequence[Choice | Exception | None]:
+    """A token for each row of logits; where that fails, row by row, with the error of who fails."""
+    try:
+        return choose(torch.stack(tuple(table)), draws)
+    except Exception:
+        return [_choice(row, draw) for row, draw in zip(table, draws, strict=True)]
+
+
+def _choice(row: torch.Tensor, draw: Draw) -> Choice | Exception | None:
+    try:
+        return choose(row[None], [draw])[0]
+    except Exception as error:
+        return error

@@ -70,30 +70,34 @@ class _Answer(JSONResponse):
         return json.dumps(content).encode("ascii")
 
 
+def answer_of(error: ApiError) -> JSONResponse:
+    """The response that an error is."""
+    return _Answer(error.body, error.status, error.headers)
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure in OpenAI's shape."""
 
     @app.exception_handler(ApiError)
-    async def api_error(_: Request, error: ApiError) -> _Answer:
-        return _Answer(error.body, error.status, error.headers)
+    async def api_error(_: Request, error: ApiError) -> JSONResponse:
+        return answer_of(error)
 
     @app.exception_handler(EngineError)
-    async def engine_error(_: Request, error: EngineError) -> _Answer:
-        answer = from_engine(error)
-        return _Answer(answer.body, answer.status, answer.headers)
+    async def engine_error(_: Request, error: EngineError) -> JSONResponse:
+        return answer_of(from_engine(error))
 
     @app.exception_handler(RequestValidationError)
-    async def bad_parameter(_: Request, error: RequestValidationError) -> _Answer:
+    async def bad_parameter(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        answer = ApiError(400, f"{where}: {first['msg']}", param=where, code=first["type"])
-        return _Answer(answer.body, 400)
+        message = f"{where}: {first['msg']}"
+        return answer_of(ApiError(400, message, param=where, code=first["type"]))
 
     @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> _Answer:
-        return _Answer(ApiError(error.status_code, str(error.detail)).body, error.status_code)
+    async def other(_: Request, error: HTTPException) -> JSONResponse:
+        return answer_of(ApiError(error.status_code, str(error.detail)))
 
     @app.exception_handler(Exception)
-    async def unforeseen(_: Request, error: Exception) -> _Answer:
+    async def unforeseen(_: Request, error: Exception) -> JSONResponse:
         message = f"{type(error).__name__} in the endpoint; its log says more"
-        return _Answer(ApiError(500, message, kind="server_error").body, 500)
+        return answer_of(ApiError(500, message, kind="server_error"))

@@ -1,15 +1,14 @@
 """The ASGI app: OpenAI's routes, and /score, /v1/stats and /health beside them."""
 
-import hmac
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 
 from contracts.engine import AdapterEngine, Capability, Scored
-from contracts.manifest import hash_bytes
 from serving.http import adapters, chat, completions, errors
 from serving.http.errors import ApiError
+from serving.http.guard import Guard
 from serving.http.schema import ScoreRequest
 from serving.http.service import Service, unless_disconnected
 
@@ -18,42 +17,33 @@ def build_app(service: Service) -> FastAPI:
     """The app over one service. Needs the key on every route but ``/health``."""
     app = FastAPI(title="Inkstone", docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
-
-    async def authorised(request: Request) -> None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if service.key_hash is not None and not hmac.compare_digest(
-            hash_bytes(given.encode()), service.key_hash
-        ):
-            raise ApiError(
-                401, "missing or wrong API key", kind="authentication_error", code="invalid_api_key"
-            )
+    app.add_middleware(Guard, service=service)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
         stats = service.engine.stats()
         return {"status": "ok", "running": stats.running, "waiting": stats.waiting}
 
-    @app.get("/v1/models", dependencies=[Depends(authorised)])
+    @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         base, *others = [_entry(service, n) for n in (service.model_name, *service.adapters())]
         data = [base, *({**entry, "parent": service.model_name} for entry in others)]
         return {"object": "list", "data": data}
 
-    @app.get("/v1/stats", dependencies=[Depends(authorised)])
+    @app.get("/v1/stats")
     async def stats() -> dict[str, int]:
         return asdict(service.engine.stats())
 
-    @app.post("/score", dependencies=[Depends(authorised)], response_model=None)
+    @app.post("/score", response_model=None)
     async def score(body: ScoreRequest, request: Request) -> Any:
         service.check_model(body.model)
         if Capability.SCORE not in service.engine.capabilities:
             raise ApiError(400, "this model's engine cannot score", code="unsupported")
         return await unless_disconnected(request, _score(service, body))
 
-    guarded = [Depends(authorised)]
-    app.include_router(chat.router(service), dependencies=guarded)
-    app.include_router(completions.router(service), dependencies=guarded)
-    app.include_router(adapters.router(service), dependencies=guarded)
+    app.include_router(chat.router(service))
+    app.include_router(completions.router(service))
+    app.include_router(adapters.router(service))
     return app
 
 

@@ -72,7 +72,8 @@ class _Request(BaseModel):
             ) from None
         except RecursionError:
             raise PydanticCustomError("too_deep", "it is nested too deeply") from None
-        return value
+        # OpenAI's API lets most fields be null, and clients send what they leave open so.
+        return {key: field for key, field in value.items() if field is not None}
 
 
 class StreamOptions(BaseModel):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
 from serving.directory import ModelError, read_config
 from serving.folder import ModelFolder
 from serving.quant.config import CONFIG_KEY, HUB_KEY, QuantizeConfig
 from serving.quant.formats import format_of
+from serving.weights import empty_model, needs_conversion
 
 
 @dataclass
@@ -29,16 +29,17 @@ def select(source: Path, config: QuantizeConfig) -> Selection:
     """Decide from the architecture alone, before any weight is read.
 
     Raises:
-        ModelError: config.json describes no causal language model, or one that is packed
-            already.
+        ModelError: config.json describes no causal language model, one that the engine cannot
+            run, or one that is packed already, or the files name weights otherwise.
     """
     folder = ModelFolder(source)
     _refuse_packed(folder)
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(folder.config)
-    except (ValueError, ImportError) as error:
-        raise ModelError(f"{source}: no causal language model: {error}") from error
+    model = empty_model(folder, torch.device("meta"))
+    if needs_conversion(model, folder):
+        raise ModelError(
+            f"{source}: {folder.config.model_type}: its files name weights otherwise than its "
+            "modules (experts one by one, or older names); such weights cannot be packed"
+        )
     multiple = format_of(config).multiple
     chosen = Selection()
     for name, module in model.named_modules():

@@ -5,19 +5,23 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from contracts.engine import (
     Engine,
+    EngineError,
     EngineRequest,
     FinishReason,
     Guide,
     GuideKind,
     InvalidSampling,
+    InvalidToken,
     SamplingParams,
     TokenChunk,
 )
+from serving.engine import filters
 from serving.load import load_engine, load_model
 
 
@@ -28,7 +32,7 @@ async def chunks(engine: Engine, request: EngineRequest) -> list[TokenChunk]:
 def random_request(rng: random.Random, name: str) -> EngineRequest:
     prompt = tuple(rng.randrange(3) for _ in range(rng.randint(1, 60)))
     sampling = SamplingParams(
-        max_tokens=rng.randint(1, 20), temperature=rng.choice([0, 1]), seed=rng.randrange(99)
+        max_tokens=rng.randint(1, 24), temperature=rng.choice([0, 1]), seed=rng.randrange(99)
     )
     return EngineRequest(name, prompt, sampling, priority=rng.choice([0, 0, -1, 1]))
 
@@ -42,7 +46,7 @@ def test_a_storm_leaves_nothing_in_use(model_dir: Path, reproducible: bool) -> N
 
     async def one(index: int) -> object:
         request = random_request(rng, f"r{index}")
-        await asyncio.sleep(rng.random() * 2)
+        await asyncio.sleep(rng.random() / 2)
         if rng.random() < 0.2:
             return len(await engine.score(request.prompt_ids, [[1], [2, 2]]))
         leave = rng.randint(1, 10) if rng.random() < 0.4 else 99
@@ -118,6 +122,13 @@ def test_not_a_number_ends_its_request_only(model_dir: Path) -> None:
         {"logit_bias": ((10**6, 1.0),)},
         {"logit_bias": ((1, float("inf")),)},
         {"guide": Guide(GuideKind.REGEX, "(")},
+        {"temperature": 1.0, "seed": None},
+        {"seed": 1.5},
+        {"max_tokens": None},
+        {"temperature": "hot"},
+        {"top_k": 2.5},
+        {"logit_bias": {5: 1.0}},
+        {"logit_bias": ((5, "much"),)},
     ],
 )
 def test_sampling_that_means_nothing_is_refused(model_dir: Path, bad: dict) -> None:
@@ -150,5 +161,58 @@ def test_guided_tokens_come_from_the_grammar(model_dir: Path) -> None:
 
     try:
         assert set(asyncio.run(several())) <= {"red fox", "dog", "日"}
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"prompt_ids": (1.5,)}, InvalidToken),
+        ({"prompt_ids": ("x",)}, InvalidToken),
+        ({"prompt_ids": "text"}, InvalidToken),
+        ({"prompt_ids": ()}, InvalidToken),
+        ({"id": ["r"]}, EngineError),
+        ({"priority": None}, EngineError),
+    ],
+)
+def test_fields_of_a_wrong_type_are_refused(
+    model_dir: Path, fields: dict, error: type[Exception]
+) -> None:
+    engine = load_engine(model_dir, slots=1)
+    try:
+        with pytest.raises(error):
+            asyncio.run(chunks(engine, EngineRequest(**{"id": "x", "prompt_ids": (1,), **fields})))
+        ids = np.array([1, 2, 3])
+        good = asyncio.run(chunks(engine, EngineRequest("y", ids, SamplingParams(max_tokens=2))))
+        assert len(good) == 2
+    finally:
+        engine.close()
+
+
+def test_a_draw_that_fails_ends_its_request_only(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = filters.keep
+
+    def keep(row: torch.Tensor, params: SamplingParams) -> None:
+        if params.seed == 13:
+            raise RuntimeError("out of memory")
+        real(row, params)
+
+    monkeypatch.setattr("serving.engine.sampling.keep", keep)
+    engine = load_engine(model_dir, slots=3)
+
+    async def all_three() -> list:
+        asked = [SamplingParams(max_tokens=5, temperature=1.0, seed=s) for s in (12, 13, 14)]
+        return await asyncio.gather(
+            *(chunks(engine, EngineRequest(str(i), (5, 6), s)) for i, s in enumerate(asked))
+        )
+
+    try:
+        before, sick, after = asyncio.run(all_three())
+        assert "out of memory" in sick[-1].error
+        assert [c[-1].finish_reason for c in (before, after)] == [FinishReason.LENGTH] * 2
+        assert engine.stats().blocks_used == 0
     finally:
         engine.close()

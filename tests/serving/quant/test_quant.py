@@ -22,6 +22,7 @@ from serving.quant.rounding import Packed, dequantize, quantize, unpack
 from serving.quant.select import select
 from serving.stages import STAGES
 from tests.serving.conftest import as_checkpoint, make_model
+from tests.serving.test_weights import make
 
 (QUANTIZE,) = STAGES
 
@@ -274,3 +275,15 @@ def kill_and_resume(model_dir: Path, tmp_path: Path, place: str) -> None:
     assert resumed.manifest.digest == whole.manifest.digest
     assert resumed.manifest.stats == whole.manifest.stats
     load_engine(resumed.path("model"), slots=1).close()
+
+
+def test_experts_in_files_of_their_own_names_are_not_packed(tmp_path: Path) -> None:
+    path = make("mixtral", tmp_path, num_local_experts=2)
+    with pytest.raises(ModelError, match="mixtral: its files name weights otherwise"):
+        select(path, QuantizeConfig(group_size=32))
+
+
+def test_what_the_engine_cannot_run_is_not_packed_either(tmp_path: Path) -> None:
+    path = make("gemma2", tmp_path, head_dim=16)
+    with pytest.raises(ModelError, match="sliding-window attention is not supported"):
+        select(path, QuantizeConfig(group_size=32))
