@@ -28,14 +28,11 @@ def keep(name: str, **fields: Any) -> None:
 
     ``fields``: what, ours, unit, peer, theirs, ratio, goal, met, and anything worth keeping.
     """
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS, capture_output=True, text=True
-    )
     result = {
         "name": name,
         **fields,
         "machine": f"{_processor()}, {os.cpu_count()} cores",
-        "commit": commit.stdout.strip(),
+        "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
     text = json.dumps(result, indent=2) + "\n"
@@ -102,6 +99,16 @@ def _row(result: dict[str, Any]) -> str:
         result["date"],
     ]
     return "| " + " | ".join(str(cell) for cell in cells) + " |\n"
+
+
+def _commit() -> str:
+    """The commit that ran; empty where there is no git, as on a machine lent for its GPU."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=RESULTS, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def _processor() -> str:

@@ -105,6 +105,17 @@ def transformers_continuous(model: Any, batch: int, prompt: int, new: int, repea
     return best
 
 
+def beside(model: Any, batch: int, prompt: int, new: int, repeats: int) -> float | None:
+    """``transformers_continuous``, or None where it fails: what comes after is measured still."""
+    try:
+        return transformers_continuous(model, batch, prompt, new, repeats)
+    except Exception as error:
+        # Another version of transformers, or its cache has no room: none of our figures.
+        print(f"batch: transformers: {type(error).__name__}: {error}", flush=True)
+    _free()
+    return None
+
+
 def _free() -> None:
     """Give back the memory of an engine or a cache: graphs hold what holds them."""
     gc.collect()
@@ -157,8 +168,9 @@ def main() -> None:
         ours=round(one.decode, 1), peer="the roof", theirs=round(one.decode / one.roof.share, 1),
     )  # fmt: skip
     many = measure(model, batch, prompt, new, *runs)
-    if not options.no_peer:
-        theirs = transformers_continuous(model, batch, prompt, new, options.repeats)
+    peer = model, batch, prompt, new, options.repeats
+    theirs = None if options.no_peer else beside(*peer)
+    if theirs is not None:
         report(
             "batch", gpu, many.whole / theirs, BATCH_GOAL,
             f"whole, batch {batch}, bf16, {shape} shape, {prompt} tokens in and {new} out", many,

@@ -55,7 +55,7 @@ def attention(device: torch.device, small: bool, repeats: int) -> Timings:
         (64, 4096, 32, 8),
     ]  # fmt: skip
     size = 16 if small else 128
-    found = {}
+    found: Timings = {}
     for rows, tokens, heads, kv_heads in cases:
         blocks = -(-tokens // BLOCK)
         shape = CacheShape(1, rows * blocks + 1, BLOCK, kv_heads, size)
@@ -98,7 +98,8 @@ def attention(device: torch.device, small: bool, repeats: int) -> Timings:
         }
         read = rows * tokens * 2 * kv_heads * size * 2
         microseconds["bf16 GB/s"] = read / microseconds["bf16"] / 1e3
-        found[f"{rows} rows of {tokens}, {heads}/{kv_heads} heads"] = microseconds
+        case = f"{rows} rows of {tokens}, {heads}/{kv_heads} heads"
+        found[case] = _said("attention", case, microseconds)
     return found
 
 
@@ -106,14 +107,14 @@ def products(device: torch.device, small: bool, repeats: int) -> Timings:
     """4-bit products by rows of activations, over two layers of a 7B shape."""
     shapes = [(96, 64)] if small else [(12288, 4096), (4096, 11008)]
     group = 32 if small else 128
-    found = {}
+    found: Timings = {}
     for outs, ins in shapes:
         weights = [torch.randn(outs, ins, device=device).bfloat16() for _ in range(4)]
         layers = [packed_linear(weight, group) for weight in weights]
         packs = [
             Packed(*(layer.get_buffer(n) for n in ("codes", "scales", "zeros"))) for layer in layers
         ]
-        tiles = [_torch_int4(each) for each in packs] if device.type == "cuda" else []
+        tiles = _all_tiles(packs) if device.type == "cuda" else []
         for rows in (1, 3) if small else (1, 2, 8, 16, 64, 512):
             x = torch.randn(rows, ins, device=device).bfloat16()
             work: dict[str, Callable[[int], Any]] = {
@@ -124,10 +125,26 @@ def products(device: torch.device, small: bool, repeats: int) -> Timings:
                 work["torch int4"] = lambda i, x=x, tiles=tiles: torch.ops.aten._weight_int4pack_mm(
                     x, tiles[i % 4][0], group, tiles[i % 4][1]
                 )
-            found[f"{rows} x {ins} -> {outs}"] = {
-                name: timed(each, device, repeats) for name, each in work.items()
-            }
+            microseconds = {name: timed(each, device, repeats) for name, each in work.items()}
+            case = f"{rows} x {ins} -> {outs}"
+            found[case] = _said("int4", case, microseconds)
     return found
+
+
+def _said(name: str, case: str, microseconds: dict[str, float]) -> dict[str, float]:
+    """A case's times, printed as soon as they are there."""
+    told = ", ".join(f"{kind} {value:.1f}" for kind, value in microseconds.items())
+    print(f"{name}: {case}: {told}", flush=True)
+    return microseconds
+
+
+def _all_tiles(packs: list[Packed]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """``_torch_int4`` of each; none where this torch takes another form of them."""
+    try:
+        return [_torch_int4(each) for each in packs]
+    except RuntimeError as error:
+        print(f"int4: torch's own kernel: {error}", flush=True)
+        return []
 
 
 def _torch_int4(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,10 +166,8 @@ def main() -> None:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit("no GPU here; TRITON_INTERPRET=1 with --small --device cpu tries it")
     runs = device, options.small, options.repeats
-    for name, found in (("attention", attention(*runs)), ("int4", products(*runs))):
-        for case, microseconds in found.items():
-            told = ", ".join(f"{kind} {value:.1f}" for kind, value in microseconds.items())
-            print(f"{name}: {case}: {told}", flush=True)
+    for name, work in (("attention", attention), ("int4", products)):
+        found = work(*runs)  # kept before the next begins
         if device.type == "cuda":
             _keep(name, found, torch.cuda.get_device_name(device))
 
