@@ -96,3 +96,17 @@ def test_health_needs_no_key_behind_a_prefix_either(url: str) -> None:
     for path, root in (("/health", ""), ("/demo/health", "/demo")):
         assert run(guard, [], {}, path=path, root_path=root) == ["passed"]
     assert run(guard, [], {}, path="/demo/score", root_path="/demo")[0]["status"] == 401
+
+
+def test_null_is_what_is_not_given(url: str) -> None:
+    headers = {"authorization": f"Bearer {KEY}"}
+    asked = {"model": "tiny", "prompt": "a", "max_tokens": 3, "seed": 1}
+    nulls = dict.fromkeys(("temperature", "top_p", "n", "stream", "stop", "logprobs", "user"))
+    texts = []
+    for body in (asked, {**asked, **nulls}):
+        answer = httpx.post(f"{url}/completions", json=body, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        texts.append(answer.json()["choices"][0]["text"])
+    assert texts[0] == texts[1]
+    answer = httpx.post(f"{url}/completions", json={**asked, "prompt": None}, headers=headers)
+    assert answer.status_code == 400
