@@ -1,5 +1,6 @@
 """Copies of 4-bit weights for steps of many rows, where unpacking costs more than reading."""
 
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import torch
@@ -52,6 +53,7 @@ class Int8Copy:
     Sums of products are integers, so a row's result is the same in any company. Twice as fast
     as bf16 on processors with 8-bit products (VNNI, AMX) and half its memory; scales per row as
     in LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339), without its way around outliers.
+    Right only where ``exact_sums``.
     """
 
     bits: CopyBits = 8
@@ -75,10 +77,7 @@ class Int8Copy:
         compiled = self._kernels if takes(x) else None
         x = x.contiguous()
         codes, scales = quantise_rows(x) if compiled is None else compiled.quantise(x)
-        sums = torch.ops.onednn.qlinear_pointwise(
-            codes, 1.0, 0, self._weight, self._scales, self._zeros, None, 1.0, 0, torch.float32,
-            "none", [], "",
-        )  # fmt: skip
+        sums = _product(codes, self._weight, self._scales, self._zeros)
         if compiled is not None:
             return compiled.rescale(sums, scales, self._bias, x.dtype)
         out = sums.mul_(scales[:, None])
@@ -86,8 +85,33 @@ class Int8Copy:
 
 
 def make_copy(bits: CopyBits, weight: torch.Tensor, bias: torch.Tensor | None) -> Copy:
-    """A copy of weights given in float32, (out, in)."""
-    return Int8Copy(weight, bias) if bits == 8 else Bf16Copy(weight, bias)
+    """A copy of weights given in float32, (out, in); of 16 bits where 8 would be wrong."""
+    return Int8Copy(weight, bias) if bits == 8 and exact_sums() else Bf16Copy(weight, bias)
+
+
+@lru_cache(maxsize=1)
+def exact_sums() -> bool:
+    """Whether 8-bit products are summed up exactly here.
+
+    Without VNNI oneDNN adds pairs of them in 16 bits, which overflow ("Nuances of int8
+    Computations", oneDNN Developer Guide). A product tells, whatever the reason.
+    """
+    codes = torch.full((64, 128), _HIGHEST, dtype=torch.int8)
+    weight = torch.ops.onednn.qlinear_prepack(codes, None)
+    zeros, ones = torch.zeros(64, dtype=torch.int64), torch.ones(64)
+    return all(
+        bool(_product(rows, weight, ones, zeros).abs().eq(_HIGHEST**2 * 128).all())
+        for rows in (codes[:1], codes, -codes)
+    )
+
+
+def _product(
+    codes: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor
+) -> torch.Tensor:
+    """Codes (rows, in) times packed codes (out, in), times a scale for every output, float32."""
+    return torch.ops.onednn.qlinear_pointwise(
+        codes, 1.0, 0, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
 
 
 def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -36,6 +36,7 @@ def test_one_process_takes_what_torch_sees(monkeypatch):
     assert rank_device(parallel(device="cpu")).type == "cpu"
 
 
+@pytest.mark.hardware
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_gpu_trains_as_a_cpu_does(tmp_path, precision):

@@ -11,6 +11,8 @@ from serving.native import linear
 from serving.native.build import NoKernels
 from serving.native.linear import FEW_ROWS, TileLinear, multiply, use_tiles
 
+pytestmark = pytest.mark.hardware
+
 
 @pytest.fixture(autouse=True)
 def no_gradients():
