@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from serving.engine.runner import ModelRunner
 
 _PROOF_TOKENS = 24
-_FINE, _COARSE = 1e-3, 0.05
-"""Largest relative difference of logits: in fp32, and with fewer bits or an 8-bit cache."""
+_FINE, _COARSE, _INT8_CACHE = 1e-3, 0.05, 0.25
+"""Largest relative difference of logits: in fp32, in fewer bits, and over an 8-bit cache, which
+some models bear badly (outliers in their keys); a family run wrongly is off by more."""
 
 
 def refuse_unsupported(config: Any, where: object) -> None:
@@ -84,8 +85,8 @@ def prove(model: "PreTrainedModel", runner: "ModelRunner", expected: Any, where:
         raise _no_family(model, where, f"fails: {_line(error)}") from error
     expected = expected[: len(found)]
     gap = (found - expected).norm() / expected.norm()
-    exact = model.dtype == torch.float32 and not runner.config.int8_cache
-    if torch.isfinite(gap) and gap > (_FINE if exact else _COARSE):
+    most = _FINE if model.dtype == torch.float32 else _COARSE
+    if torch.isfinite(gap) and gap > (_INT8_CACHE if runner.config.int8_cache else most):
         raise _no_family(model, where, f"differs from transformers' by {gap:.1%}")
 
 
