@@ -5,7 +5,6 @@ step, and every bad one, to ``timings.jsonl`` beside it.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from clusters.config import ConfigError, identity
 from clusters.stage import StageContext
 from trainer.config import PretrainConfig
+from trainer.observe.events import TIMINGS_NAME, read_events
 
 JOB_NAME = "job.json"
 
@@ -58,17 +58,10 @@ def logged_step(path: Path, step: int) -> LoggedStep | None:
     raw = json.loads(about)
     alike = [job for job in jobs if job.read_text(encoding="utf-8") == about]
     config = PretrainConfig.model_validate(raw["config"])
-    events = [event for job in alike for event in _events(job.parent / "timings.jsonl")]
+    told = (event for job in alike for event in read_events(job.parent / TIMINGS_NAME))
+    events = [event for event in told if event["event"] in ("step", "bad_step")]
     line, samples = _samples_of(events, config, step)
     return LoggedStep(Path(raw["tokens"]), config, raw["seed"], line, samples)
-
-
-def _events(timings: Path) -> Iterator[dict[str, Any]]:
-    if timings.is_file():
-        for text in timings.read_text(encoding="utf-8").splitlines():
-            event = json.loads(text)
-            if event["event"] in ("step", "bad_step"):
-                yield event
 
 
 def _samples_of(
