@@ -14,7 +14,9 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cpp", "product.cpp"))
+_HERE = Path(__file__).parent
+SOURCES = tuple(_HERE / name for name in ("kernels.cpp", "product.cpp", "many.cpp"))
+_HEADERS = (_HERE / "tiles.h",)
 _FLAGS = (
     *("-O3", "-march=native", "-mprefer-vector-width=512", "-std=c++17", "-fPIC", "-shared"),
     *("-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"),
@@ -48,7 +50,7 @@ def library() -> ctypes.CDLL:
 def _built(compiler: str) -> Path:
     flags = [f for f in _FLAGS if f != _X86_ONLY or platform.machine() == "x86_64"]
     version = _run([compiler, "--version"])
-    texts = [source.read_text(encoding="utf-8") for source in SOURCES]
+    texts = [source.read_text(encoding="utf-8") for source in (*SOURCES, *_HEADERS)]
     told = (*texts, version, *flags, _processor())
     digest = hashlib.blake2b("\0".join(told).encode(), digest_size=12).hexdigest()
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inkstone"

@@ -1,4 +1,4 @@
-"""Plain layers that multiply few rows with a kernel of ours, on processors with matrix tiles."""
+"""Plain layers that multiply with kernels of ours, on processors with matrix tiles."""
 
 import ctypes
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from serving.native.build import NoKernels, library
 
-FEW_ROWS = 128
-"""From more rows on torch's product (oneDNN) is as fast: computing counts, not reading."""
+FEW_ROWS = 192
+"""Of more rows computing counts, not reading: turning the weights to tiles pays."""
 _INPUTS, _OUTPUTS = 32, 16
 """Of one tile of weights; sizes are multiples of it."""
 
 
 class TileLinear(nn.Linear):
-    """A plain layer. Once ``tiled``, few rows of it are read as fast as memory allows."""
+    """A plain layer. Once ``tiled``, it multiplies by tiles."""
 
     tiled: bool = False
 
@@ -32,9 +32,14 @@ class TileLinear(nn.Linear):
         return (multiply if self.tiled else functional.linear)(x, weight, bias)
 
 
+def has_tiles() -> bool:
+    """Whether this processor multiplies by tiles; the first call on a machine compiles."""
+    return _products() is not None
+
+
 def use_tiles(model: nn.Module) -> None:
-    """Let a model's plain layers multiply few rows by tiles, where the processor has them."""
-    if _product() is None:
+    """Let a model's plain layers multiply by tiles, where the processor has them."""
+    if not has_tiles():
         return
     for layer in model.modules():
         if type(layer) is nn.Linear:
@@ -44,7 +49,7 @@ def use_tiles(model: nn.Module) -> None:
 
 
 def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """``x @ weight.T + bias``: few rows in bf16 by tiles, all else by torch.
+    """``x @ weight.T + bias``: bf16 by tiles, all else by torch.
 
     Sums are float32, rounded once. With tiles a row's bits do not depend on the other rows.
 
@@ -54,12 +59,12 @@ def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
         bias: (out,), or None.
     """
     rows = x.numel() // weight.shape[1]
-    product = _product() if 0 < rows <= FEW_ROWS and not torch.is_grad_enabled() else None
-    if product is None or not _takes(x, weight, bias):
+    products = _products() if rows and not torch.is_grad_enabled() else None
+    if products is None or not _takes(x, weight, bias):
         return functional.linear(x, weight, bias)
     x = x.contiguous()
     out = x.new_empty(*x.shape[:-1], len(weight))
-    product(
+    products[rows > FEW_ROWS](
         x.data_ptr(),
         weight.data_ptr(),
         None if bias is None else bias.data_ptr(),
@@ -84,15 +89,15 @@ def _takes(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
 
 
 @lru_cache(maxsize=1)
-def _product() -> Callable[..., None] | None:
-    """The kernel; None where it cannot be had, or this processor does not run it."""
+def _products() -> tuple[Callable[..., None], Callable[..., None]] | None:
+    """The kernels for few rows and for many, where they can be had and the processor runs them."""
     try:
         compiled = library()
     except NoKernels:  # the engine has said so
         return None
     if not compiled.has_product():
         return None
-    function = compiled.product
-    function.argtypes = (*(ctypes.c_void_p,) * 4, *(ctypes.c_int64,) * 3)
-    function.restype = None
-    return function
+    for function in (compiled.product, compiled.many):
+        function.argtypes = (*(ctypes.c_void_p,) * 4, *(ctypes.c_int64,) * 3)
+        function.restype = None
+    return compiled.product, compiled.many

@@ -1,5 +1,4 @@
-// Products of few rows with bf16 weights, by the processor's matrix tiles (Intel AMX; "Intel
-// Architecture Instruction Set Extensions Programming Reference", chapter on AMX).
+// Products of few rows with bf16 weights by the processor's matrix tiles (see tiles.h).
 //
 // Few rows cost what reading the weights costs. Here the weights are read once, as they lie: 16
 // outputs by 32 inputs make a tile of them, and the activations, which are few, are turned to what
@@ -7,11 +6,10 @@
 // Every output of every row is summed up in float32 in the order of the inputs and rounded once:
 // its bits depend on nothing but its row.
 
-#include <cstdint>
+#include "tiles.h"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
+#ifdef INKSTONE_TILES
 
-#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,57 +17,7 @@
 
 namespace inkstone {
 
-constexpr int kSide = 16;   // outputs or rows of a tile
-constexpr int kDepth = 32;  // inputs of a tile
-constexpr int kGroup = 4;   // tiles of rows that a tile of weights is multiplied with
-constexpr int64_t kSmall = 1 << 16;  // weights that one thread multiplies before it wakes another
-
-struct alignas(64) Tile {
-  uint16_t pairs[kSide][2 * kSide];  // inputs 2 * i and 2 * i + 1 of each row
-};
-
-struct alignas(64) Sums {
-  float of[kSide][kSide];  // output, row
-};
-
-// What each of the eight tile registers holds: 16 lines of 64 bytes.
-struct alignas(64) Shapes {
-  uint8_t palette, start, unused[14];
-  uint16_t bytes[16];
-  uint8_t lines[16];
-};
-
-// In static memory: g++ 12 thinks that loading it reads but eight bytes, and may leave out others.
-const Shapes kShapes = {
-    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-
-// 16 by 16 words: halves, then quarters, eighths and sixteenths change places.
-inline void transpose(__m512i* x) {
-  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#pragma GCC unroll 4
-  for (int step = 8; step; step /= 2) {
-    const __m512i by = _mm512_set1_epi32(step);
-    const __mmask16 odd = _mm512_test_epi32_mask(lane, by);
-    const __m512i low = _mm512_mask_add_epi32(lane, odd, lane, _mm512_set1_epi32(kSide - step));
-    const __m512i high = _mm512_add_epi32(low, by);
-#pragma GCC unroll 16
-    for (int i = 0; i < kSide; ++i) {
-      if (i & step) continue;
-      const __m512i a = x[i], b = x[i + step];
-      x[i] = _mm512_permutex2var_epi32(a, low, b);
-      x[i + step] = _mm512_permutex2var_epi32(a, high, b);
-    }
-  }
-}
-
-// A tile of ``count`` rows, the rest of it zeros.
-void pack(const uint16_t* x, int64_t stride, int64_t count, Tile* to) {
-  __m512i words[kSide];
-  for (int row = 0; row < kSide; ++row)
-    words[row] = row < count ? _mm512_loadu_si512(x + row * stride) : _mm512_setzero_si512();
-  transpose(words);
-  for (int i = 0; i < kSide; ++i) _mm512_store_si512(to->pairs[i], words[i]);
-}
+constexpr int kGroup = 4;  // tiles of rows that a tile of weights is multiplied with
 
 // 16 outputs of ``kTiles`` tiles of rows. Meanwhile the next 16 outputs' weights, which lie behind
 // these, are asked for.

@@ -22,12 +22,12 @@ def no_gradients():
 
 @pytest.fixture
 def needs_tiles(needs_compiler: None) -> None:
-    if linear._product() is None:
+    if linear._products() is None:
         pytest.skip("this processor has no matrix tiles")
 
 
-def some(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    inputs, outputs = 32 * random.randint(1, 12), 16 * random.randint(1, 40)
+def some(rows: int, inputs: int | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    inputs, outputs = inputs or 32 * random.randint(1, 40), 16 * random.randint(1, 60)
     x, weight = torch.randn(rows, inputs).bfloat16(), torch.randn(outputs, inputs).bfloat16()
     return x, weight, torch.randn(outputs).bfloat16()
 
@@ -36,7 +36,13 @@ def no_torch(*_: torch.Tensor) -> torch.Tensor:
     raise AssertionError("torch's product")
 
 
-@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 31, 33, 47, 48, 50, 64, 65, 97, FEW_ROWS])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        *(1, 2, 15, 16, 17, 31, 33, 47, 48, 50, 64, 65, 97, FEW_ROWS),
+        *(FEW_ROWS + 1, 223, 224, 225, 240, 241, 256, 300),
+    ],
+)
 @pytest.mark.parametrize("biased", [True, False])
 def test_sums_are_rounded_once(
     needs_tiles: None, monkeypatch: pytest.MonkeyPatch, rows: int, biased: bool
@@ -65,21 +71,24 @@ def test_a_large_product_by_several_threads_between_torchs_own(needs_tiles: None
 
 
 def test_a_row_has_the_same_bits_in_any_company(needs_tiles: None) -> None:
-    x, weight, bias = some(FEW_ROWS)
-    whole = multiply(x, weight, bias)
-    for count in (1, 3, 17, 40):
-        rows = torch.randperm(FEW_ROWS)[:count]
-        assert torch.equal(multiply(x[rows], weight, bias), whole[rows])
+    total = 2 * FEW_ROWS + 5
+    for inputs in (None, 1024, 1504):  # rows that are copied, rows that are read as they lie
+        x, weight, bias = some(total, inputs)
+        whole = multiply(x, weight, bias)
+        for count in (1, 3, 17, 40, FEW_ROWS, FEW_ROWS + 1, FEW_ROWS + 40):
+            rows = torch.randperm(total)[:count]
+            assert torch.equal(multiply(x[rows], weight, bias), whole[rows])
 
 
+@pytest.mark.parametrize("rows", [21, FEW_ROWS + 21])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_stays_in_its_row(needs_tiles: None, bad: float) -> None:
-    x, weight, _ = some(21)
+def test_what_is_not_finite_stays_in_its_row(needs_tiles: None, bad: float, rows: int) -> None:
+    x, weight, _ = some(rows)
     clean = multiply(x, weight, None)
-    row = random.randrange(21)
+    row = random.randrange(rows)
     x[row, random.randrange(x.shape[1])] = bad
     got = multiply(x, weight, None)
-    others = torch.arange(21) != row
+    others = torch.arange(rows) != row
     assert torch.equal(got[others], clean[others])
     assert not got[row].isfinite().any()
 
@@ -94,7 +103,6 @@ def test_other_numbers_sizes_and_gradients_go_torchs_way(
         (x[:, :-1].contiguous(), weight[:, :-1].contiguous(), None),
         (x, weight[:-1], bias[:-1]),
         (x, weight, torch.stack((bias, bias), dim=1)[:, 0]),
-        (x.repeat(FEW_ROWS, 1), weight, bias),
         (x[:0], weight, bias),
     ]
     for case in cases:
@@ -106,6 +114,30 @@ def test_other_numbers_sizes_and_gradients_go_torchs_way(
     with torch.inference_mode(False), torch.enable_grad():
         multiply(x, weight, bias)
     assert len(asked) == len(cases) + 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_stay_in_their_output(needs_tiles: None, bad: float) -> None:
+    for rows in (7, FEW_ROWS + 7):
+        x, weight, bias = some(rows)
+        clean = multiply(x, weight, bias)
+        output = random.randrange(len(weight))
+        weight[output, random.randrange(weight.shape[1])] = bad
+        got = multiply(x, weight, bias)
+        others = torch.arange(len(weight)) != output
+        assert torch.equal(got[:, others], clean[:, others])
+        assert not got[:, output].isfinite().any()
+
+
+@pytest.mark.parametrize("rows", [33, FEW_ROWS + 1, FEW_ROWS + 17])
+def test_nothing_is_written_behind_the_last_row(
+    needs_tiles: None, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    x, weight, bias = some(rows)
+    room = torch.full((rows + 32, len(weight)), 7.0).bfloat16()
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *shape: room[:rows])
+    multiply(x, weight, bias)
+    assert (room[rows:] == 7).all()
 
 
 def test_rows_that_lie_apart(needs_tiles: None) -> None:
@@ -126,7 +158,7 @@ def test_without_tiles_layers_stay_torchs(monkeypatch: pytest.MonkeyPatch, why: 
         return Library()
 
     monkeypatch.setattr(linear, "library", library)
-    monkeypatch.setattr(linear, "_product", linear._product.__wrapped__)
+    monkeypatch.setattr(linear, "_products", linear._products.__wrapped__)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), TileLinear(32, 16)).bfloat16()
     use_tiles(model)
     assert type(model[0]) is nn.Linear
