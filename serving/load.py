@@ -32,6 +32,8 @@ CHUNK = 256
 """Prompt tokens per step where results are reproducible: also the grain of shared prefixes."""
 FAST_CHUNK = 512
 """Prompt tokens per step where they need not be."""
+TILE_CHUNK = 1024
+"""The same where products run on matrix tiles: weights are turned to tiles once per step."""
 GPU_CHUNK = 2048
 """The same on a GPU, which fewer do not fill."""
 
@@ -89,8 +91,7 @@ def _open_paged(folder: ModelFolder, settings: EngineSettings) -> Engine:
         runner = open_parallel(folder, run, rows, threads or 1)
     else:
         runner = open_runner(folder, run, rows, device=device)
-    fast = GPU_CHUNK if device.type == "cuda" else FAST_CHUNK
-    chunk = CHUNK if settings.reproducible else fast
+    chunk = CHUNK if settings.reproducible else _fast_chunk(settings, device, packed)
     try:
         return PagedEngine(
             runner,
@@ -104,6 +105,15 @@ def _open_paged(folder: ModelFolder, settings: EngineSettings) -> Engine:
     except BaseException:
         runner.close()
         raise
+
+
+def _fast_chunk(settings: EngineSettings, device: "torch.device", packed: bool) -> int:
+    """Prompt tokens per step where only speed counts."""
+    from serving.native.linear import has_tiles
+
+    if device.type == "cuda":
+        return GPU_CHUNK
+    return TILE_CHUNK if settings.compiled and not packed and has_tiles() else FAST_CHUNK
 
 
 def _runner_config(folder: ModelFolder, settings: EngineSettings) -> "RunnerConfig":
