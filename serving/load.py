@@ -9,6 +9,7 @@ from contracts.engine import Engine
 from serving.device import device_of
 from serving.directory import ModelError, model_digest
 from serving.folder import ModelFolder
+from serving.pages import ask_for_large_pages
 from serving.quant.open import install_packed
 from serving.settings import EngineSettings
 from serving.support import plain_logits, prove
@@ -44,6 +45,8 @@ def load_engine(
     """An engine over an HF-layout directory, one that ``serving.quantize`` made, or one of the
     hub with GPTQ or AWQ weights.
 
+    Where torch has made no tensor yet, it will take memory in large pages; see ``serving.pages``.
+
     Args:
         model_dir: folder with config.json, safetensors and tokenizer.
         settings: how the model is run.
@@ -57,6 +60,7 @@ def load_engine(
         EngineUnavailable: no such engine, not installed, or without what was asked for.
         ConfigError: a setting that means nothing.
     """
+    ask_for_large_pages()
     settings = replace(settings or EngineSettings(), **changes)
     folder = ModelFolder(Path(model_dir))
     if settings.engine == "paged":

@@ -18,6 +18,7 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["HOME"] = tempfile.mkdtemp(prefix="inkstone-home-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["THP_MEM_ALLOC_ENABLE"] = "0"  # an engine would turn it on for tests that count memory
 os.environ["TRITON_INTERPRET"] = "1"  # kernels run here, without a GPU
 os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 

@@ -5,7 +5,8 @@ python -m benchmarks.serving.engine [--small] [--threads 2]
 128 prompt tokens, 64 new ones, greedy. Decode counts tokens after every request has its first;
 "whole" counts all new tokens over the time from the first prompt to the last token. The engine
 is measured through its public stream: scheduling, choosing and delivering tokens included. Of
-llama.cpp only ``llama_decode`` is timed (``peers/llama_speed.py``).
+llama.cpp only ``llama_decode`` is timed (``peers/llama_speed.py``). The engine asks for large
+pages; transformers runs in the same process, so it has them too.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from benchmarks.report import compare
 from benchmarks.serving.model import SIZES, SMALL, make_int4, make_model
 from contracts.engine import Engine, EngineRequest, SamplingParams
 from serving.load import load_engine
+from serving.pages import ask_for_large_pages
 
 PROMPT, NEW = 128, 64
 BATCHES = (1, 8, 32)
@@ -286,6 +288,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["llama", "transformers", "prefix"])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    ask_for_large_pages()  # as ``load_engine`` does, but before the models are made
     torch.set_num_threads(arguments.threads)
     rng = random.Random(0)
     with tempfile.TemporaryDirectory(prefix="inkstone-bench-") as name:
