@@ -26,9 +26,18 @@ class Decoder:
         self._divide: float = getattr(config, "logits_scaling", None) or 1.0
         self._times: float = getattr(config, "logit_scale", None) or 1.0
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Hidden states after the last norm, shape (1, tokens, hidden)."""
-        return self._body(input_ids=ids, position_ids=positions, use_cache=False)[0]
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Hidden states after the last norm of the ``wanted`` tokens, or all; (tokens, hidden).
+
+        Args:
+            ids: (1, tokens).
+            positions: (1, tokens).
+            wanted: which tokens, int64.
+        """
+        hidden = self._body(input_ids=ids, position_ids=positions, use_cache=False)[0][0]
+        return hidden if wanted is None else hidden[wanted]
 
     def scaled(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits as the family scales them (Granite, Cohere) or caps them (Gemma 2)."""
@@ -45,16 +54,24 @@ class LeanDecoder(Decoder):
         self._pieces = _pieces(self._body.embed_tokens.weight.device, compiled)
         self._layers = [LeanLayer(layer, self._pieces) for layer in self._body.layers]
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Hidden states after the last norm, shape (1, tokens, hidden)."""
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See ``Decoder``. Behind the last attention only ``wanted`` tokens are computed."""
         body = self._body
         hidden = body.embed_tokens(ids)
         angles = rotary(*body.rotary_emb(hidden, positions))
         hidden = hidden[0]
         added = None
-        for layer in self._layers:
+        for layer in self._layers[:-1]:
             added = layer(hidden, added, *angles)
-        return self._pieces.add_norm(hidden, added, body.norm)[None]
+        seen = self._layers[-1].attend(hidden, added, *angles)
+        if wanted is not None:
+            hidden, seen = hidden[wanted], seen[wanted]
+        if len(hidden):
+            added = self._layers[-1].transform(hidden, seen)
+            hidden = self._pieces.add_norm(hidden, added, body.norm)
+        return hidden
 
 
 def _pieces(device: torch.device, compiled: Kernels | None) -> Pieces:

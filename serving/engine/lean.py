@@ -57,6 +57,16 @@ class LeanLayer:
             cos: see ``rotary``.
             sin: see ``rotary``.
         """
+        return self.transform(hidden, self.attend(hidden, added, cos, sin))
+
+    def attend(
+        self,
+        hidden: torch.Tensor,
+        added: torch.Tensor | None,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+    ) -> torch.Tensor:
+        """Store keys and values; what the heads saw, (rows, heads * head_dim)."""
         pieces = self._pieces
         mixed = self._qkv(pieces.add_norm(hidden, added, self._norms[0]))
         mixed = mixed.view(len(hidden), -1, self._size)
@@ -66,8 +76,12 @@ class LeanLayer:
         pieces.rotate(mixed, self._split[1].stop, cos, sin)
         query, fresh = mixed[:, : self._heads], mixed[:, self._heads :]
         fresh = fresh.unflatten(1, (2, self._kv_heads))
-        seen = attend(self._index, query, fresh, self._scale)
-        added = self._out(seen.reshape(len(hidden), -1))
+        return attend(self._index, query, fresh, self._scale).reshape(len(hidden), -1)
+
+    def transform(self, hidden: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """The rest of the layer, from what the heads saw of each row."""
+        pieces = self._pieces
+        added = self._out(seen)
         both = self._gate_up(pieces.add_norm(hidden, added, self._norms[1]))
         return self._down(pieces.gated(both, self._activate))
 

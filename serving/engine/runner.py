@@ -123,19 +123,20 @@ class ModelRunner:
                 logits = {c: row for c, row in zip(decode, table, strict=True) if _ends(c)}
                 decode = []
         for part in self._parts(decode, prefill):
-            hidden = self._forward(part, routes_of(part, self.config.width > 0))
-            rows = [
-                (chunk, row)
+            rows = {
+                chunk: row
                 for chunk, row in zip(part.order, part.last_rows, strict=True)
                 if _ends(chunk)
-            ]
+            }
+            # With a width, padding goes through the projection too: one shape for all.
+            padded = part.decodes and self.config.width > 0
+            wanted = list(range(self.config.width)) if padded else list(rows.values())
+            hidden = self._forward(part, routes_of(part, self.config.width > 0), wanted)
             if not rows:
                 continue
-            # With a width, padding goes through the projection too: one shape for all.
-            wanted = list(range(self.config.width)) if part.decodes and self.config.width else []
-            table = self._logits(hidden[wanted or [row for _, row in rows]])
-            for index, (chunk, row) in enumerate(rows):
-                logits[chunk] = table[row if wanted else index]
+            table = self._logits(hidden)
+            for index, (chunk, row) in enumerate(rows.items()):
+                logits[chunk] = table[row if padded else index]
         return logits
 
     @torch.inference_mode()
@@ -163,11 +164,13 @@ class ModelRunner:
         if chunk is not None or (pack is not None and pack.ids()):
             chunks = [] if chunk is None else [chunk]
             batch = self._builder.build([], chunks, pack=pack, context=blocks)
-            computed = self._forward(batch, all_rows(adapter))
             rows = 0 if chunk is None else chunk.count
+            wanted = range(max(rows - 1, 0), batch.ids.shape[1])
+            hidden = self._forward(batch, all_rows(adapter), wanted)
             if rows:
-                last = computed[rows - 1 : rows]
-            hidden = torch.cat((last, computed[rows:]))
+                last = hidden[:1]
+            else:
+                hidden = torch.cat((last, hidden))
         targets = pack.targets() if pack is not None else []
         if pack is None or not targets:
             return last, [] if pack is None else pack.scored([], [])
@@ -285,11 +288,19 @@ class ModelRunner:
         for chunk in prefill:
             yield self._builder.build([], [chunk])
 
-    def _forward(self, batch: Batch, routes: Routes | None = None) -> torch.Tensor:
-        """Last hidden states after the final norm, shape (rows, hidden)."""
+    def _forward(
+        self, batch: Batch, routes: Routes | None = None, wanted: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        """Hidden states after the final norm of the ``wanted`` rows, or all; (rows, hidden)."""
+        rows = None
+        if wanted is not None and len(wanted) < batch.ids.shape[1]:
+            rows = torch.tensor(wanted, dtype=torch.long, device=self._device)
+        # Adapters know rows by their places in the batch.
+        late = rows is not None and routes is not None
         try:
             with attending(batch, self.cache, self._compiled), routed(routes):
-                return self._decoder(batch.ids, batch.positions)[0]
+                hidden = self._decoder(batch.ids, batch.positions, None if late else rows)
+                return hidden[rows] if late else hidden
         except BaseException:
             if self._residents is not None:
                 self._residents.forget()
