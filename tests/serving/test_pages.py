@@ -30,9 +30,15 @@ for line in open("/proc/self/smaps"):
 """
 
 
-@pytest.mark.skipif(
-    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="no large pages here"
-)
+def linux_tells() -> bool:
+    """Whether there are large pages, and a list of who asked for them."""
+    smaps = Path("/proc/self/smaps")
+    large = Path("/sys/kernel/mm/transparent_hugepage").exists()
+    return large and smaps.exists() and "VmFlags:" in smaps.read_text()
+
+
+@pytest.mark.hardware
+@pytest.mark.skipif(not linux_tells(), reason="no large pages here")
 @pytest.mark.parametrize(("said", "pages"), [(None, "large"), ("0", "small")])
 def test_an_engines_process_asks_for_large_pages(
     tmp_path: Path, said: str | None, pages: str
