@@ -35,6 +35,8 @@ FAST_CHUNK = 512
 """Prompt tokens per step where they need not be."""
 TILE_CHUNK = 1024
 """The same where products run on matrix tiles: weights are turned to tiles once per step."""
+LONG_CONTEXT = 1 << 15
+"""Tokens from which on fewer of a prompt go into a step: its mask is chunk times context."""
 GPU_CHUNK = 2048
 """The same on a GPU, which fewer do not fill."""
 
@@ -117,7 +119,9 @@ def _fast_chunk(settings: EngineSettings, device: "torch.device", packed: bool) 
 
     if device.type == "cuda":
         return GPU_CHUNK
-    return TILE_CHUNK if settings.compiled and not packed and has_tiles() else FAST_CHUNK
+    short = (settings.max_context or 0) < LONG_CONTEXT
+    tiles = settings.compiled and not packed and short and has_tiles()
+    return TILE_CHUNK if tiles else FAST_CHUNK
 
 
 def _runner_config(folder: ModelFolder, settings: EngineSettings) -> "RunnerConfig":
