@@ -94,12 +94,9 @@ inline void multiply_pairs(Stripe x, const Tile* weight, int64_t steps, bool fir
   _tile_stored(3, sums + 3, 64);
 }
 
-struct Many {
-  const uint16_t *x, *weight, *bias;
-  uint16_t* out;
-  int64_t rows, inputs, outputs;
+struct Many : Operands {
+  using Operands::Operands;
 
-  int64_t depth() const { return inputs / kDepth; }
   int64_t pieces() const { return (depth() + kPiece - 1) / kPiece; }
   int64_t start(int64_t piece) const { return depth() * piece / pieces(); }
   int64_t panels() const { return (outputs + kPair - 1) / kPair; }
@@ -243,11 +240,7 @@ extern "C" {
 
 void many(const void* x, const void* weight, const void* bias, void* out, int64_t rows,
           int64_t inputs, int64_t outputs) {
-  inkstone::Many{(const uint16_t*)x,    (const uint16_t*)weight,
-                 (const uint16_t*)bias, (uint16_t*)out,
-                 rows,                  inputs,
-                 outputs}
-      .run();
+  inkstone::Many(x, weight, bias, out, rows, inputs, outputs).run();
 }
 }
 

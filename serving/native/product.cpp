@@ -69,12 +69,9 @@ void finish(const Sums& sums, const uint16_t* bias, uint16_t* out, int64_t strid
   }
 }
 
-struct Product {
-  const uint16_t *x, *weight, *bias;
-  uint16_t* out;
-  int64_t rows, inputs, outputs;
+struct Product : Operands {
+  using Operands::Operands;
 
-  int64_t depth() const { return inputs / kDepth; }
   int64_t tiles() const { return (rows + kSide - 1) / kSide; }
   int64_t wide(int64_t group) const {  // tiles of rows of a group
     return tiles() - group < kGroup ? tiles() - group : kGroup;
@@ -131,11 +128,7 @@ int has_product() { return inkstone::may_use_tiles(); }
 
 void product(const void* x, const void* weight, const void* bias, void* out, int64_t rows,
              int64_t inputs, int64_t outputs) {
-  inkstone::Product{(const uint16_t*)x,    (const uint16_t*)weight,
-                    (const uint16_t*)bias, (uint16_t*)out,
-                    rows,                  inputs,
-                    outputs}
-      .run();
+  inkstone::Product(x, weight, bias, out, rows, inputs, outputs).run();
 }
 }
 

@@ -64,6 +64,25 @@ inline void pack(const uint16_t* x, int64_t stride, int64_t count, Tile* to) {
   for (int i = 0; i < kSide; ++i) _mm512_store_si512(to->pairs[i], words[i]);
 }
 
+// ``rows`` by ``inputs`` numbers times ``outputs`` by ``inputs`` weights, and a bias or null.
+struct Operands {
+  const uint16_t *x, *weight, *bias;
+  uint16_t* out;
+  int64_t rows, inputs, outputs;
+
+  Operands(const void* x, const void* weight, const void* bias, void* out, int64_t rows,
+           int64_t inputs, int64_t outputs)
+      : x((const uint16_t*)x),
+        weight((const uint16_t*)weight),
+        bias((const uint16_t*)bias),
+        out((uint16_t*)out),
+        rows(rows),
+        inputs(inputs),
+        outputs(outputs) {}
+
+  int64_t depth() const { return inputs / kDepth; }  // tiles of inputs
+};
+
 }  // namespace inkstone
 
 #endif
