@@ -19,6 +19,7 @@ from serving.engine.cache import Gathered, Int8Cache, PagedCache, decode, encode
 from serving.engine.int8 import int8_attention
 from serving.gpu.paged_decode import PagedRows, paged_decode
 from serving.native.kernels import Kernels
+from serving.native.layers import Pages
 
 ATTENTION = "inkstone_paged"
 _WIDENED = 1 << 14
@@ -80,6 +81,17 @@ def paged_attention(
 
 
 AttentionInterface.register(ATTENTION, paged_attention)
+
+
+def active_pages() -> Pages | None:
+    """Where all rows find their keys and values, in a forward that only decodes over plain ones."""
+    batch, cache = _active.batch, _active.cache
+    if batch is None or batch.paged is None or batch.segments or batch.buckets:
+        return None
+    if not isinstance(cache, PagedCache):
+        return None
+    paged = batch.paged
+    return Pages(cache.whole, batch.writes, paged.tables, paged.lengths, paged.block_size)
 
 
 def attend(layer: int, queries: torch.Tensor, fresh: torch.Tensor, scale: float) -> torch.Tensor:

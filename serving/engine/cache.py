@@ -57,6 +57,11 @@ class PagedCache:
         """Bytes of the whole cache."""
         return self._values.nbytes
 
+    @property
+    def whole(self) -> torch.Tensor:
+        """All keys and values, (layers, places, 2, kv_heads, head_dim)."""
+        return self._values
+
     def write(self, layer: int, places: torch.Tensor, fresh: torch.Tensor) -> None:
         """Store keys and values of shape (tokens, 2, kv_heads, head_dim)."""
         self._values[layer].index_copy_(0, places, fresh)

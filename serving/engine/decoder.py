@@ -5,11 +5,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from serving.engine.attention import active_pages
 from serving.engine.lean import LeanLayer, rotary
 from serving.engine.pieces import CompiledPieces, Pieces
 from serving.gpu.pieces import TritonPieces
 from serving.gpu.ready import runs_kernels
+from serving.lora.route import active_routes
 from serving.native.kernels import Kernels
+from serving.native.layers import native_layers
 from serving.native.linear import use_tiles
 
 _PLAIN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -40,10 +43,10 @@ class Decoder:
         return hidden if wanted is None else hidden[wanted]
 
     def scaled(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits as the family scales them (Granite, Cohere) or caps them (Gemma 2)."""
+        """Logits as the family scales them (Granite, Cohere) or caps them (Gemma 2), in float32."""
         if self._divide != 1.0 or self._times != 1.0:
-            logits = logits * (self._times / self._divide)
-        return logits if self._cap is None else torch.tanh(logits / self._cap) * self._cap
+            logits = logits.float() * (self._times / self._divide)
+        return logits if self._cap is None else torch.tanh(logits.float() / self._cap) * self._cap
 
 
 class LeanDecoder(Decoder):
@@ -53,6 +56,8 @@ class LeanDecoder(Decoder):
         super().__init__(model)
         self._pieces = _pieces(self._body.embed_tokens.weight.device, compiled)
         self._layers = [LeanLayer(layer, self._pieces) for layer in self._body.layers]
+        parts = [layer.parts() for layer in self._layers] if compiled is not None else []
+        self._native = native_layers(parts)
 
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor | None = None
@@ -62,7 +67,11 @@ class LeanDecoder(Decoder):
         hidden = body.embed_tokens(ids)
         angles = rotary(*body.rotary_emb(hidden, positions))
         hidden = hidden[0]
-        added = None
+        added = self._at_once(hidden, *angles)
+        if added is not None:
+            if wanted is not None:
+                hidden, added = hidden[wanted], added[wanted]
+            return self._pieces.add_norm(hidden, added, body.norm)
         for layer in self._layers[:-1]:
             added = layer(hidden, added, *angles)
         seen = self._layers[-1].attend(hidden, added, *angles)
@@ -72,6 +81,17 @@ class LeanDecoder(Decoder):
             added = self._layers[-1].transform(hidden, seen)
             hidden = self._pieces.add_norm(hidden, added, body.norm)
         return hidden
+
+    def _at_once(
+        self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> torch.Tensor | None:
+        """What the last layer adds, where one call computes all layers of a step that decodes."""
+        if self._native is None or active_routes() is not None:
+            return None
+        pages = active_pages()
+        if pages is None or not self._native.takes(hidden, cos, pages.cache):
+            return None
+        return self._native(hidden, cos, sin, pages)
 
 
 def _pieces(device: torch.device, compiled: Kernels | None) -> Pieces:

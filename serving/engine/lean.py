@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from serving.engine.attention import attend
-from serving.engine.pieces import Pieces
+from serving.engine.pieces import Pieces, is_silu
 from serving.lora.site import Adapted
+from serving.native.layers import LayerParts
 from serving.native.linear import TileLinear
 from serving.quant.linear import Int4Linear, join_int4
 
@@ -41,6 +42,7 @@ class LeanLayer:
         self._gate_up = _join([mlp.gate_proj, mlp.up_proj])
         self._down = mlp.down_proj
         self._activate = mlp.act_fn
+        self._gates_at_once = is_silu(mlp.act_fn) and isinstance(self._gate_up, Adapted)
 
     def __call__(
         self,
@@ -82,8 +84,22 @@ class LeanLayer:
         """The rest of the layer, from what the heads saw of each row."""
         pieces = self._pieces
         added = self._out(seen)
-        both = self._gate_up(pieces.add_norm(hidden, added, self._norms[1]))
-        return self._down(pieces.gated(both, self._activate))
+        x = pieces.add_norm(hidden, added, self._norms[1])
+        whole = self._gate_up.gated(x) if self._gates_at_once else None
+        if whole is None:
+            whole = pieces.gated(self._gate_up(x), self._activate)
+        return self._down(whole)
+
+    def parts(self) -> LayerParts | None:
+        """What it is made of, for one native call; None where that could not do the same."""
+        joined = [p.joined if isinstance(p, Adapted) else p for p in (self._qkv, self._gate_up)]
+        products = (joined[0], self._out, joined[1], self._down)
+        if self._head_norms or not self._gates_at_once:
+            return None
+        if any(type(product) is not TileLinear for product in products):
+            return None
+        sizes = (self._heads, self._kv_heads, self._size, self._scale)
+        return LayerParts(self._norms, *products, *sizes)
 
 
 def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -68,10 +68,14 @@ class CompiledPieces(Pieces):
 
     def gated(self, both: torch.Tensor, activate: Any) -> torch.Tensor:
         """See ``Pieces``."""
-        silu = isinstance(activate, nn.SiLU | SiLUActivation)
-        if not silu or not takes(both, both.shape[-1] // 2):
+        if not is_silu(activate) or not takes(both, both.shape[-1] // 2):
             return super().gated(both, activate)
         return self._kernels.swiglu(both)
+
+
+def is_silu(activate: Any) -> bool:
+    """Whether a module computes ``x * sigmoid(x)``."""
+    return isinstance(activate, nn.SiLU | SiLUActivation)
 
 
 def kernels_for(device: torch.device) -> Kernels | None:

@@ -32,7 +32,7 @@ from serving.gpu.ready import runs_kernels
 from serving.lora.files import Adapter
 from serving.lora.install import check_adapter, install, remove
 from serving.lora.route import Routes, all_rows, routed, routes_of
-from serving.native.kernels import takes_heads
+from serving.native.kernels import Kernels, takes_heads
 from serving.quant.copies import CopyBits
 
 
@@ -105,6 +105,11 @@ class ModelRunner:
         return self._model
 
     @property
+    def compiled(self) -> Kernels | None:
+        """The kernels it computes with, where it has any."""
+        return self._compiled
+
+    @property
     def place_bytes(self) -> int:
         """Bytes of one token's keys and values, of all layers."""
         return self.cache.nbytes // (self.config.num_blocks * self.config.block_size)
@@ -114,7 +119,7 @@ class ModelRunner:
         """Compute chunks; for those that reach the end of their sequence, logits.
 
         Returns:
-            Logits of the last token, shape (vocabulary,), float32, by chunk.
+            Logits of the last token, shape (vocabulary,), float32 or the model's type, by chunk.
         """
         logits: dict[Chunk, torch.Tensor] = {}
         if self._graphs is not None and (self.config.width or not prefill):
@@ -134,7 +139,7 @@ class ModelRunner:
             hidden = self._forward(part, routes_of(part, self.config.width > 0), wanted)
             if not rows:
                 continue
-            table = self._logits(hidden)
+            table = self._raw_logits(hidden)
             for index, (chunk, row) in enumerate(rows.items()):
                 logits[chunk] = table[row if padded else index]
         return logits
@@ -313,8 +318,12 @@ class ModelRunner:
         return splits_for(rows, kv_heads, self.config.max_context, self._device)
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self._raw_logits(hidden).float()
+
+    def _raw_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits of hidden states, in the model's type where nothing is done to them."""
         head: Any = self._model.get_output_embeddings()
-        return self._decoder.scaled(head(hidden).float())
+        return self._decoder.scaled(head(hidden))
 
     def _token_logprobs(
         self, hidden: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor

@@ -9,6 +9,7 @@ import torch
 
 from contracts.engine import SamplingParams
 from serving.engine.filters import adjust, adjusts, keep
+from serving.native.kernels import Kernels, takes
 
 _SEED_MASK = (1 << 64) - 1
 
@@ -36,31 +37,49 @@ class Choice:
     """The likeliest tokens, before any change of the logits."""
 
 
-def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
+def choose(
+    logits: torch.Tensor, draws: Sequence[Draw], compiled: Kernels | None = None
+) -> list[Choice | None]:
     """Next token of each row; None where the logits are no distribution (NaN, infinite).
 
     Args:
-        logits: shape (rows, vocabulary), float32.
+        logits: shape (rows, vocabulary), bf16 or float32.
         draws: one per row.
+        compiled: kernels that may look for the likeliest tokens.
     """
-    # Not logsumexp: it cuts a sum among threads, or does not, by how many rows there are.
-    # log_softmax gives each row to one thread.
-    plain = logits.log_softmax(dim=-1)
-    changed = _changed(logits, draws)
-    tokens = likeliest(changed)
+    tokens, norms = _likeliest_and_norms(logits, compiled)
+    changed = {row: _changed(logits[row], draw) for row, draw in enumerate(draws) if _changes(draw)}
+    if changed:
+        rows = torch.tensor(list(changed), device=logits.device)
+        tokens[rows] = likeliest(torch.stack(tuple(changed.values())))
     drawn = [row for row, draw in enumerate(draws) if draw.params.temperature > 0]
     if drawn:
         rows = torch.tensor(drawn, device=logits.device)
-        tokens[rows] = _draw(changed[rows], [draws[r] for r in drawn])
-    logprobs = plain.gather(1, tokens[:, None])[:, 0]
+        table = torch.stack([changed.get(row, logits[row]).float() for row in drawn])
+        tokens[rows] = _draw(table, [draws[row] for row in drawn])
+    logprobs = logits.gather(1, tokens[:, None])[:, 0] - norms
     # Both in one transfer: a GPU is waited for once. Doubles hold either exactly.
     chosen = torch.stack((tokens.double(), logprobs.double()), dim=1).tolist()
     return [
-        Choice(int(token), logprob, _top(logits[row], plain[row], draws[row].params.top_logprobs))
+        Choice(int(token), logprob, _top(logits[row], norms[row], draws[row].params.top_logprobs))
         if math.isfinite(logprob)
         else None
         for row, (token, logprob) in enumerate(chosen)
     ]
+
+
+def _likeliest_and_norms(
+    logits: torch.Tensor, compiled: Kernels | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest token of each row, and the logarithm of the sum of exponentials, float32."""
+    if compiled is not None and logits.is_contiguous() and takes(logits):
+        return compiled.likeliest(logits)
+    tokens = likeliest(logits)
+    # Not logsumexp: it cuts a sum among threads, or does not, by how many rows there are.
+    # log_softmax gives each row to one thread.
+    wide = logits.float()
+    most = tokens[:, None]
+    return tokens, (wide.gather(1, most) - wide.log_softmax(dim=-1).gather(1, most))[:, 0]
 
 
 def likeliest(logits: torch.Tensor) -> torch.Tensor:
@@ -68,20 +87,20 @@ def likeliest(logits: torch.Tensor) -> torch.Tensor:
     if logits.device.type != "cpu":
         return logits.argmax(dim=-1)
     # torch's arg-max on a CPU is not vectorised, numpy's is: 17 times as fast.
-    return torch.from_numpy(logits.numpy().argmax(axis=-1))
+    return torch.from_numpy(logits.float().numpy().argmax(axis=-1))
 
 
-def _changed(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
-    """Logits after guides, bias and penalties; the rows themselves where nothing changes."""
-    touched = [row for row, d in enumerate(draws) if d.allowed is not None or adjusts(d.params)]
-    if not touched:
-        return logits
-    changed = logits.clone()
-    for row in touched:
-        draw = draws[row]
-        if draw.allowed is not None:
-            changed[row].masked_fill_(~draw.allowed.to(logits.device), -torch.inf)
-        adjust(changed[row], draw.params, draw.prompt, draw.output)
+def _changes(draw: Draw) -> bool:
+    """Whether a guide, bias or penalty changes a row's logits."""
+    return draw.allowed is not None or adjusts(draw.params)
+
+
+def _changed(row: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """A row's logits after guide, bias and penalties, float32."""
+    changed = row.to(torch.float32, copy=True)
+    if draw.allowed is not None:
+        changed.masked_fill_(~draw.allowed.to(row.device), -torch.inf)
+    adjust(changed, draw.params, draw.prompt, draw.output)
     return changed
 
 
@@ -103,11 +122,11 @@ def _draw(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     )
 
 
-def _top(row: torch.Tensor, plain: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
+def _top(row: torch.Tensor, norm: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
     if not count:
         return ()
     ids = row.topk(min(count, row.shape[0])).indices
-    return tuple(zip(ids.tolist(), plain[ids].tolist(), strict=True))
+    return tuple(zip(ids.tolist(), (row[ids].float() - norm).tolist(), strict=True))
 
 
 def _uniform(seed: int, step: int) -> float:

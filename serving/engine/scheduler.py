@@ -164,11 +164,28 @@ class Scheduler:
             head = self.waiting[0]
             if self.contexts and self.contexts[0].key < head.key:
                 return
-            if self._budget(plan) <= 0 or not self._start(head):
+            if self._budget(plan) <= 0 or self._soon_known(plan, head) or not self._start(head):
                 return
             sequence = self.waiting.pop(0)
             bisect.insort(self.running, sequence, key=_key)
             self._take_chunk(plan, sequence)
+
+    def _soon_known(self, plan: Plan, head: Sequence) -> bool:
+        """Whether a prompt of this step begins with a block of ``head``'s that nobody knows yet.
+
+        After the step ``head`` finds it, and need not compute it a second time.
+        """
+        if self.limits.fixed_chunks:
+            return False
+        size = self.blocks.block_size
+        for chunk in plan.prefill:
+            other = chunk.sequence
+            end = (chunk.start // size + 1) * size
+            whole = end <= chunk.start + chunk.count and end < len(head.tokens)
+            alike = other.cacheable and other.root == head.root
+            if whole and alike and head.tokens[:end] == other.tokens[:end]:
+                return True
+        return False
 
     def _start(self, sequence: Sequence) -> bool:
         """Give a waiting sequence the blocks of its prompt, known ones where there are any."""

@@ -159,7 +159,7 @@ class Stepper:
             return []
         jobs, table, draws = zip(*rows, strict=True)
         batch = []
-        for job, choice in zip(jobs, _choices(table, draws), strict=True):
+        for job, choice in zip(jobs, self._choices(table, draws), strict=True):
             try:
                 if isinstance(choice, Exception):
                     raise choice
@@ -172,6 +172,21 @@ class Stepper:
                 self._drop(job)
             batch.append((job.stream, chunk))
         return batch
+
+    def _choices(
+        self, rows: Sequence[torch.Tensor], draws: Sequence[Draw]
+    ) -> Sequence[Choice | Exception | None]:
+        """A token for each row; where that fails, row by row, with the error of who fails."""
+        try:
+            return choose(_joined(rows), draws, self.runner.compiled)
+        except Exception:
+            return [self._choice(row, draw) for row, draw in zip(rows, draws, strict=True)]
+
+    def _choice(self, row: torch.Tensor, draw: Draw) -> Choice | Exception | None:
+        try:
+            return choose(row[None], [draw], self.runner.compiled)[0]
+        except Exception as error:
+            return error
 
     def _fail(self, job: Job, error: Exception) -> None:
         self._finish(job, FinishReason.ERROR, f"{type(error).__name__}: {error}")
@@ -190,18 +205,12 @@ class Stepper:
         self.scheduler.remove(job.sequence)
 
 
-def _choices(
-    table: Sequence[torch.Tensor], draws: Sequence[Draw]
-) -> Sequence[Choice | Exception | None]:
-    """A token for each row of logits; where that fails, row by row, with the error of who fails."""
-    try:
-        return choose(torch.stack(tuple(table)), draws)
-    except Exception:
-        return [_choice(row, draw) for row, draw in zip(table, draws, strict=True)]
-
-
-def _choice(row: torch.Tensor, draw: Draw) -> Choice | Exception | None:
-    try:
-        return choose(row[None], [draw])[0]
-    except Exception as error:
-        return error
+def _joined(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Rows as one table: as they lie, where they are one behind the other."""
+    first = rows[0]
+    store, start, size = first.untyped_storage().data_ptr(), first.data_ptr(), first.nbytes
+    for index, row in enumerate(rows):
+        here = row.untyped_storage().data_ptr() == store and row.is_contiguous()
+        if not here or row.data_ptr() != start + index * size:
+            return torch.stack(tuple(rows))
+    return first.as_strided((len(rows), len(first)), (len(first), 1))

@@ -10,6 +10,7 @@ from torch import nn
 
 from serving.lora.files import Pair
 from serving.lora.route import active_routes
+from serving.native.linear import TileLinear
 
 Pairs = dict[str, Pair]
 """By the name of the adapter."""
@@ -70,6 +71,11 @@ class Adapted:
         self._layers = layers
         self._sizes = [layer.out_features for layer in layers]
 
+    @property
+    def joined(self) -> nn.Module:
+        """The product without adapters."""
+        return self._joined
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs side by side, (..., sum of out)."""
         out: torch.Tensor = self._joined(x)
@@ -77,3 +83,9 @@ class Adapted:
             for layer, piece in zip(self._layers, out.split(self._sizes, dim=-1), strict=True):
                 add_adapters(layer, x, piece)
         return out
+
+    def gated(self, x: torch.Tensor) -> torch.Tensor | None:
+        """``silu(gate) * up`` of the outputs in one kernel; None where none does that."""
+        if active_routes() is not None or not isinstance(self._joined, TileLinear):
+            return None
+        return self._joined.gated(x)

@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-SOURCES = tuple(_HERE / name for name in ("kernels.cpp", "product.cpp", "many.cpp"))
-_HEADERS = (_HERE / "tiles.h",)
+SOURCES = tuple(_HERE / name for name in ("kernels.cpp", "product.cpp", "many.cpp", "layers.cpp"))
+_HEADERS = tuple(_HERE / name for name in ("floats.h", "tiles.h"))
 _FLAGS = (
     *("-O3", "-march=native", "-mprefer-vector-width=512", "-std=c++17", "-fPIC", "-shared"),
     *("-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"),

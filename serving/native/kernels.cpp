@@ -1,9 +1,10 @@
 // What lies between a decoder's products, one pass each. Compiled at run time for the processor
 // at hand (build.py), called through ctypes (kernels.py), threads by OpenMP.
 //
-// Sixteen floats make one vector; the compiler splits it where the processor's are shorter. Every
-// row, and every head of a row, is computed by one thread in one order: its bits depend on nothing
-// but itself. Arithmetic is float32; bf16 is read and written with round to nearest even.
+// Every row, and every head of a row, is computed by one thread in one order: its bits depend on
+// nothing but itself. Arithmetic is float32.
+
+#include "floats.h"
 
 #include <cstdint>
 #include <cstring>
@@ -11,89 +12,9 @@
 
 namespace inkstone {
 
-constexpr int kLanes = 16;
 constexpr int kTile = 4;  // queries that share one pass over the keys; ``totals`` sums as many
 constexpr int kAhead = 16, kLine = 64;  // tokens, bytes
 constexpr int64_t kAlone = 1 << 14;  // numbers that one thread does sooner than it wakes another
-
-typedef float Floats __attribute__((vector_size(64)));
-typedef float Floats8 __attribute__((vector_size(32)));
-typedef float Floats4 __attribute__((vector_size(16)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
-typedef int8_t Bytes __attribute__((vector_size(16)));
-
-struct Bf16 {
-  uint16_t bits;
-};
-
-inline Floats load(const float* from) {
-  Floats x;
-  std::memcpy(&x, from, sizeof x);
-  return x;
-}
-
-inline Floats load(const Bf16* from) {
-  Halves x;
-  std::memcpy(&x, from, sizeof x);
-  return (Floats)(__builtin_convertvector(x, Words) << 16);
-}
-
-inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
-
-inline void store(Bf16* to, Floats x) {
-  Words bits = (Words)x;
-  bits += 0x7fffu + ((bits >> 16) & 1u);
-  bits = (x != x) ? (Words{} + 0x7fc00000u) : bits;
-  Halves halves = __builtin_convertvector(bits >> 16, Halves);
-  std::memcpy(to, &halves, sizeof halves);
-}
-
-inline Floats4 fold(Floats x) {
-  Floats8 eight = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
-                  __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
-  return __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
-         __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
-}
-
-// The sums of four vectors.
-inline Floats4 totals(const Floats* x) {
-  Floats4 a = fold(x[0]), b = fold(x[1]), c = fold(x[2]), d = fold(x[3]);
-  Floats4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  Floats4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-}
-
-inline float total(Floats x) {
-  Floats4 sums = fold(x);
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-inline float highest(Floats x) {
-  float most = x[0];
-  for (int i = 1; i < kLanes; ++i) most = x[i] > most ? x[i] : most;
-  return most;
-}
-
-constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: what is added to it is rounded to an integer
-
-// 2^n * 2^f with |f| <= 1/2; Taylor's series of e^r in r = f * ln 2, relative error below 2e-7.
-inline Floats exponential(Floats x) {
-  x = x < -87.0f ? Floats{} - 87.0f : x;
-  x = x > 88.0f ? Floats{} + 88.0f : x;
-  Floats shifted = x * 1.44269504f + kMagic;
-  Floats n = shifted - kMagic;
-  Floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  Floats p = r * (1.0f / 5040) + (1.0f / 720);
-  p = p * r + (1.0f / 120);
-  p = p * r + (1.0f / 24);
-  p = p * r + (1.0f / 6);
-  p = p * r + 0.5f;
-  p = p * r * r + r + 1.0f;
-  Ints power = ((Ints)shifted - 0x4b400000 + 127) << 23;
-  return p * (Floats)power;
-}
 
 template <typename T>
 void add_norm(T* hidden, const T* added, const T* weight, T* out, int64_t rows, int64_t size,
@@ -136,10 +57,8 @@ void swiglu(const T* both, T* out, int64_t rows, int64_t size) {
 #pragma omp parallel for if (rows > 1 && rows * size > kAlone)
   for (int64_t row = 0; row < rows; ++row) {
     const T *gate = both + 2 * row * size, *up = gate + size;
-    for (int64_t i = 0; i < size; i += kLanes) {
-      Floats x = load(gate + i);
-      store(out + row * size + i, x / (1.0f + exponential(-x)) * load(up + i));
-    }
+    for (int64_t i = 0; i < size; i += kLanes)
+      store(out + row * size + i, gated(load(gate + i), load(up + i)));
   }
 }
 
@@ -175,6 +94,52 @@ void rescale(const float* x, const float* scales, const T* bias, T* out, int64_t
       if (bias) value += load(bias + i);
       store(out + row * size + i, value);
     }
+}
+
+constexpr int64_t kRun = 64;  // vectors that are summed up at a time: rounding stays small
+
+// The first of each row's largest numbers, and the logarithm of the sum of its exponentials: NaN
+// where a number is NaN or the largest not finite.
+template <typename T>
+void likeliest(const T* logits, int64_t* tokens, float* norms, int64_t rows, int64_t size) {
+  const float none = -__builtin_inff();
+#pragma omp parallel for if (rows > 1 && rows * size > kAlone)
+  for (int64_t row = 0; row < rows; ++row) {
+    const T* own = logits + row * size;
+    const int64_t whole = size / kLanes * kLanes;
+    T spare[kLanes];  // the last numbers, and nothing behind them
+    store(spare, Floats{} + none);
+    std::memcpy(spare, own + whole, (size - whole) * sizeof(T));
+    const auto at = [&](int64_t i) { return load(i < whole ? own + i : spare); };
+    Floats most{};
+    most += none;
+    Ints place{}, where{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, never{};
+    for (int64_t i = 0; i < size; i += kLanes, where += kLanes) {
+      Floats value = at(i);
+      Ints larger = value > most;
+      most = larger ? value : most;
+      place = larger ? where : place;
+      never |= value != value;
+    }
+    const float top = highest(most);
+    int64_t token = size;
+    bool nan = false;
+    for (int i = 0; i < kLanes; ++i) {
+      if (most[i] == top && place[i] < token) token = place[i];
+      nan |= never[i] != 0;
+    }
+    tokens[row] = token < size ? token : 0;
+    norms[row] = __builtin_nanf("");
+    if (nan || top - top != 0.0f) continue;
+    float sum = 0.0f;
+    for (int64_t first = 0; first < size; first += kRun * kLanes) {
+      const int64_t end = first + kRun * kLanes < size ? first + kRun * kLanes : size;
+      Floats part{};
+      for (int64_t i = first; i < end; i += kLanes) part += exponential(at(i) - top);
+      sum += total(part);
+    }
+    norms[row] = top + __builtin_logf(sum);
+  }
 }
 
 struct Pages {
@@ -314,6 +279,11 @@ void quantise(int half, const void* x, int8_t* codes, float* scales, int64_t row
 void rescale(int half, const float* x, const float* scales, const void* bias, void* out,
              int64_t rows, int64_t size) {
   CALL(rescale(x, scales, (const T*)bias, (T*)out, rows, size))
+}
+
+void likeliest(int half, const void* logits, int64_t* tokens, float* norms, int64_t rows,
+               int64_t size) {
+  CALL(likeliest((const T*)logits, tokens, norms, rows, size))
 }
 
 void decode(int half, const void* queries, int64_t query_stride, const void* cache,

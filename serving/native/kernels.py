@@ -19,6 +19,7 @@ _SIGNATURES = {
     "swiglu": (_P, _P, _N, _N),
     "quantise": (_P, _P, _P, _N, _N),
     "rescale": (_P, _P, _P, _P, _N, _N),
+    "likeliest": (_P, _P, _P, _N, _N),
     "decode": (_P, _N, _P, _P, _N, _P, _N, _N, _N, _N, _N, _F, _P),
 }
 
@@ -36,6 +37,7 @@ class Kernels:
         self._swiglu = compiled.swiglu
         self._quantise = compiled.quantise
         self._rescale = compiled.rescale
+        self._likeliest = compiled.likeliest
         self._decode = compiled.decode
 
     def add_norm(
@@ -119,6 +121,20 @@ class Kernels:
             *x.shape,
         )
         return out
+
+    def likeliest(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first of each row's largest numbers, and log(sum(exp(row))), float32.
+
+        The latter is NaN where a number is NaN or the largest is not finite.
+
+        Args:
+            logits: (rows, size), of any size.
+        """
+        rows, size = logits.shape
+        tokens, norms = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
+        half = logits.dtype is torch.bfloat16
+        self._likeliest(half, _at(logits), _at(tokens), _at(norms), rows, size)
+        return tokens, norms
 
     def decode(
         self,

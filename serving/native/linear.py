@@ -31,6 +31,13 @@ class TileLinear(nn.Linear):
         """With these weights, as this layer multiplies with its own."""
         return (multiply if self.tiled else functional.linear)(x, weight, bias)
 
+    def gated(self, x: torch.Tensor) -> torch.Tensor | None:
+        """``silu(gate) * up``, where gates and ups are the halves of what this layer gives.
+
+        None where no kernel does both at once; (..., out / 2).
+        """
+        return multiply_gated(x, self.weight, self.bias) if self.tiled else None
+
 
 def has_tiles() -> bool:
     """Whether this processor multiplies by tiles; the first call on a machine compiles."""
@@ -63,24 +70,52 @@ def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
     if products is None or not _takes(x, weight, bias):
         return functional.linear(x, weight, bias)
     x = x.contiguous()
+    few, many = products
     out = x.new_empty(*x.shape[:-1], len(weight))
-    products[rows > FEW_ROWS](
-        x.data_ptr(),
-        weight.data_ptr(),
-        None if bias is None else bias.data_ptr(),
-        out.data_ptr(),
-        rows,
-        weight.shape[1],
-        len(weight),
-    )
+    if rows > FEW_ROWS:
+        many(*_operands(x, weight, bias, out), False)
+    else:
+        few(*_operands(x, weight, bias, out))
     return out
 
 
+def multiply_gated(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor | None:
+    """``silu(gate) * up`` of ``x @ weight.T + bias``: gates are its first half, ups its second.
+
+    As of two kernels one after the other, without what lies between them in memory. None where
+    rows are few, or no kernel takes them; see ``multiply``.
+    """
+    rows = x.numel() // weight.shape[1]
+    products = _products() if rows > FEW_ROWS and not torch.is_grad_enabled() else None
+    if products is None or not _takes(x, weight, bias) or len(weight) % (2 * _OUTPUTS):
+        return None
+    x = x.contiguous()
+    out = x.new_empty(*x.shape[:-1], len(weight) // 2)
+    products[1](*_operands(x, weight, bias, out), True)
+    return out
+
+
+def _operands(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, out: torch.Tensor
+) -> tuple[int | None, ...]:
+    """What the kernels are told of a product; the caller holds the tensors."""
+    at = None if bias is None else bias.data_ptr()
+    rows = x.numel() // weight.shape[1]
+    return x.data_ptr(), weight.data_ptr(), at, out.data_ptr(), rows, *weight.shape[::-1]
+
+
 def _takes(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
-    """Whether the kernel is made for these numbers and sizes."""
+    """Whether the kernels are made for these numbers and sizes."""
+    return x.dtype is torch.bfloat16 and is_taken(weight, bias)
+
+
+def is_taken(weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    """Whether the kernels are made for weights of these numbers and sizes."""
     outputs, inputs = weight.shape
     return (
-        x.dtype is weight.dtype is torch.bfloat16
+        weight.dtype is torch.bfloat16
         and inputs % _INPUTS == 0
         and outputs % _OUTPUTS == 0
         and weight.is_contiguous()
@@ -97,7 +132,8 @@ def _products() -> tuple[Callable[..., None], Callable[..., None]] | None:
         return None
     if not compiled.has_product():
         return None
-    for function in (compiled.product, compiled.many):
-        function.argtypes = (*(ctypes.c_void_p,) * 4, *(ctypes.c_int64,) * 3)
-        function.restype = None
+    operands = (*(ctypes.c_void_p,) * 4, *(ctypes.c_int64,) * 3)
+    compiled.product.argtypes = operands
+    compiled.many.argtypes = (*operands, ctypes.c_int)
+    compiled.product.restype = compiled.many.restype = None
     return compiled.product, compiled.many

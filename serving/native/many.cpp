@@ -8,7 +8,11 @@
 // way, a few at every step: there are but few that a core can wait for at once.
 // Every output of every row is summed up in float32 in the order of the inputs and rounded once,
 // to the bits that a product of few rows gives (product.cpp).
+//
+// Gate and up projections in one: a panel is 16 outputs of each, and silu(gate) * up goes out. What
+// would be written and read again in between is larger than anything else of a layer.
 
+#include "floats.h"
 #include "tiles.h"
 
 #ifdef INKSTONE_TILES
@@ -95,7 +99,17 @@ inline void multiply_pairs(Stripe x, const Tile* weight, int64_t steps, bool fir
 }
 
 struct Many : Operands {
-  using Operands::Operands;
+  bool paired;  // the first half of the outputs are gates, the second half ups
+
+  Many(const void* x, const void* weight, const void* bias, void* out, int64_t rows,
+       int64_t inputs, int64_t outputs, bool paired)
+      : Operands(x, weight, bias, out, rows, inputs, outputs), paired(paired) {}
+
+  int64_t width() const { return paired ? outputs / 2 : outputs; }   // numbers of a row of ``out``
+  int64_t first_of(int64_t panel) const { return panel * (paired ? kSide : kPair); }
+  int64_t second_of(int64_t panel) const {
+    return first_of(panel) + (paired ? outputs / 2 : kSide);
+  }
 
   int64_t pieces() const { return (depth() + kPiece - 1) / kPiece; }
   int64_t start(int64_t piece) const { return depth() * piece / pieces(); }
@@ -144,8 +158,8 @@ struct Many : Operands {
     for (int64_t piece = 0; piece < pieces(); ++piece)
       for (int64_t panel = first; panel < first + count; ++panel)
         for (int64_t k = start(piece); k < start(piece + 1); ++k, to += 2) {
-          pack_weights(panel * kPair, k, to);
-          pack_weights(panel * kPair + kSide, k, to + 1);
+          pack_weights(first_of(panel), k, to);
+          pack_weights(second_of(panel), k, to + 1);
         }
   }
 
@@ -171,6 +185,23 @@ struct Many : Operands {
     }
   }
 
+  // 16 gated numbers of 32 rows, of sums that are rounded as if they had been written.
+  void finish_paired(const Sums* sums, int64_t row, int64_t panel) const {
+    const int64_t first = first_of(panel), second = second_of(panel);
+    for (int64_t i = 0; i < kPair && row + i < rows; ++i) {
+      Floats gate = load(sums[i / kSide * 2].of[i % kSide]);
+      Floats up = load(sums[i / kSide * 2 + 1].of[i % kSide]);
+      if (bias) {
+        gate += load((const Bf16*)bias + first);
+        up += load((const Bf16*)bias + second);
+      }
+      Bf16 rounded[2 * kLanes];
+      store(rounded, gate);
+      store(rounded + kLanes, up);
+      store((Bf16*)out + (row + i) * width() + first, gated(load(rounded), load(rounded + kLanes)));
+    }
+  }
+
   // All rows by ``count`` panels.
   void multiply(int64_t first, int64_t count, const Tile* packed, const Tile* copied, Sums* sums,
                 Ahead weights) const {
@@ -185,10 +216,11 @@ struct Many : Operands {
         Ahead rows(next.at, next.at + (asks ? steps * next.step : 0), count * steps);
         for (int64_t panel = 0; panel < count; ++panel) {
           Sums* to = sums + 4 * panel;
-          uint16_t* place = out + index * kPair * outputs + (first + panel) * kPair;
+          uint16_t* place = out + index * kPair * width() + first_of(first + panel);
           multiply_pairs(part, packed + 2 * (at * count + panel * steps), steps, piece == 0, to,
-                         rows, weights, Place{last ? place : nullptr, outputs});
-          if (last) finish(to, index * kPair, first + panel);
+                         rows, weights, Place{last ? place : nullptr, width()});
+          if (last && paired) finish_paired(to, index * kPair, first + panel);
+          if (last && !paired) finish(to, index * kPair, first + panel);
         }
       }
     }
@@ -206,7 +238,7 @@ struct Many : Operands {
       return first + (end - first) * std::min(block, blocks) / blocks;
     };
     const auto weights_of = [&](int64_t panel) {
-      return weight + std::min(panel * kPair, outputs) * inputs;
+      return weight + std::min(first_of(panel), width()) * inputs;
     };
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t count = from(block + 1) - from(block);
@@ -239,8 +271,8 @@ struct Many : Operands {
 extern "C" {
 
 void many(const void* x, const void* weight, const void* bias, void* out, int64_t rows,
-          int64_t inputs, int64_t outputs) {
-  inkstone::Many(x, weight, bias, out, rows, inputs, outputs).run();
+          int64_t inputs, int64_t outputs, int paired) {
+  inkstone::Many(x, weight, bias, out, rows, inputs, outputs, paired).run();
 }
 }
 
@@ -248,7 +280,7 @@ void many(const void* x, const void* weight, const void* bias, void* out, int64_
 
 extern "C" {
 
-void many(const void*, const void*, const void*, void*, int64_t, int64_t, int64_t) {}
+void many(const void*, const void*, const void*, void*, int64_t, int64_t, int64_t, int) {}
 }
 
 #endif

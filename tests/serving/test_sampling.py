@@ -8,6 +8,7 @@ import torch
 from contracts.engine import SamplingParams
 from serving.engine.filters import adjust, keep
 from serving.engine.sampling import Draw, choose, likeliest
+from serving.native.kernels import kernels
 
 
 def sample(
@@ -190,3 +191,31 @@ def test_the_likeliest_is_the_first_of_the_largest() -> None:
     assert likeliest(logits).tolist() == [
         row.index(max(row)) for row in logits.nan_to_num(nan=99.0).tolist()
     ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_choices_are_the_same(needs_compiler: None, dtype: torch.dtype) -> None:
+    logits = (torch.randn(12, random.randint(20, 3000)) * 3).to(dtype)
+    logits[3, 5] = torch.nan
+    allowed = torch.rand(logits.shape[1]) < 0.5
+    allowed[7] = True
+    draws = [
+        Draw(
+            SamplingParams(
+                temperature=t % 2, seed=t, top_logprobs=3, logit_bias=((t, 0.5),) if t % 3 else ()
+            ),
+            [],
+            [],
+            allowed if t % 4 == 0 else None,
+        )
+        for t in range(12)
+    ]
+    plain, compiled = choose(logits, draws), choose(logits, draws, kernels())
+    for one, other in zip(plain, compiled, strict=True):
+        if one is None or other is None:
+            assert one is other
+            continue
+        assert one.token == other.token
+        assert one.logprob == pytest.approx(other.logprob, abs=2e-5)
+        assert [t for t, _ in one.top] == [t for t, _ in other.top]
+        assert [p for _, p in one.top] == pytest.approx([p for _, p in other.top], abs=2e-5)

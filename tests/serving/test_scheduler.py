@@ -141,6 +141,27 @@ def test_prompts_go_on_in_chunks_while_others_decode() -> None:
     assert len(asks) == 2
 
 
+def test_who_begins_alike_waits_for_the_blocks_of_this_step() -> None:
+    plans = scheduler(running=4, chunk=80)
+    start = [1, 2, 3, 4, 5, 6, 7, 8]
+    plans.add(sequence("a", [*start, 10, 11]))
+    plans.add(sequence("b", [*start, 20, 21]))
+    plans.add(sequence("c", [*start, 30, 31]))
+    plan = plans.plan()
+    assert [chunk.sequence.id for chunk in plan.prefill] == ["a"]
+    assert plans.done(plan.prefill[0])
+    plan = plans.plan()
+    assert [(c.sequence.id, c.start, c.count) for c in plan.prefill] == [("b", 8, 2), ("c", 8, 2)]
+
+
+def test_who_shares_less_than_a_block_does_not_wait() -> None:
+    plans = scheduler(running=4, chunk=80)
+    plans.add(sequence("a", [1, 2, 3, 4, 5, 6]))
+    plans.add(sequence("b", [1, 2, 3, 9, 5, 6]))
+    plans.add(sequence("c", [1, 2, 3, 4]))
+    assert len(plans.plan().prefill) == 3
+
+
 def test_a_better_priority_runs_first_and_displaces() -> None:
     plans = scheduler(running=1)
     plans.add(sequence("late", [1] * 3, priority=2))

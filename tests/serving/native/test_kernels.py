@@ -57,6 +57,28 @@ def test_swiglu(compiled: Kernels, dtype: torch.dtype, tolerance: float) -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_likeliest(compiled: Kernels, dtype: torch.dtype) -> None:
+    rows, size = random.choice([1, 5, 40]), random.choice([1, 7, 16, random.randint(17, 5000)])
+    logits = (torch.randn(rows, size) * random.choice([0.1, 3, 40])).to(dtype)
+    logits[0, random.randrange(size)] = logits[0].max()
+    logits[-1, 1:] = -torch.inf
+    tokens, norms = compiled.likeliest(logits)
+    assert tokens.tolist() == [row.index(max(row)) for row in logits.tolist()]
+    assert close(norms, logits.double().logsumexp(dim=1), 3e-6)
+    assert torch.equal(compiled.likeliest(logits[-1:])[1], norms[-1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_norm_of_what_is_no_distribution(compiled: Kernels, dtype: torch.dtype) -> None:
+    logits = torch.randn(4, random.randint(1, 100)).to(dtype)
+    place = random.randrange(logits.shape[1])
+    logits[0, place], logits[1, place], logits[2] = torch.nan, torch.inf, -torch.inf
+    tokens, norms = compiled.likeliest(logits)
+    assert norms.isnan().tolist() == [True, True, True, False]
+    assert ((tokens >= 0) & (tokens < logits.shape[1])).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_codes_are_the_nearest(compiled: Kernels, dtype: torch.dtype) -> None:
     x = (torch.randn(40, 16 * random.randint(1, 30)) * torch.rand(40, 1).exp()).to(dtype)
     x[3] = 0

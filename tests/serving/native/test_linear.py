@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from serving.native import linear
 from serving.native.build import NoKernels
-from serving.native.linear import FEW_ROWS, TileLinear, multiply, use_tiles
+from serving.native.linear import FEW_ROWS, TileLinear, multiply, multiply_gated, use_tiles
 
 pytestmark = pytest.mark.hardware
 
@@ -78,6 +78,32 @@ def test_a_row_has_the_same_bits_in_any_company(needs_tiles: None) -> None:
         for count in (1, 3, 17, 40, FEW_ROWS, FEW_ROWS + 1, FEW_ROWS + 40):
             rows = torch.randperm(total)[:count]
             assert torch.equal(multiply(x[rows], weight, bias), whole[rows])
+
+
+@pytest.mark.parametrize("rows", [FEW_ROWS + 1, 224, 257, 400])
+@pytest.mark.parametrize("biased", [True, False])
+def test_gates_and_ups_at_once(needs_tiles: None, rows: int, biased: bool) -> None:
+    inputs, half = random.choice([32 * random.randint(1, 40), 1024]), 16 * random.randint(1, 40)
+    x, weight = torch.randn(rows, inputs).bfloat16(), torch.randn(2 * half, inputs).bfloat16()
+    bias = torch.randn(2 * half).bfloat16() if biased else None
+    gate, up = multiply(x, weight, bias).double().chunk(2, dim=1)
+    got = multiply_gated(x[None], weight, bias)
+    assert got is not None
+    assert got.shape == (1, rows, half)
+    want = functional.silu(gate) * up
+    assert ((got[0].double() - want).abs() <= 2**-8 * want.abs() + 1e-30).all()
+
+
+def test_what_no_kernel_gates_at_once(needs_tiles: None) -> None:
+    x, weight = torch.randn(FEW_ROWS + 9, 64).bfloat16(), torch.randn(96, 64).bfloat16()
+    assert multiply_gated(x, weight, None) is not None
+    assert multiply_gated(x[:FEW_ROWS], weight, None) is None
+    assert multiply_gated(x, weight[:80], None) is None
+    assert multiply_gated(x.float(), weight.float(), None) is None
+    layer = TileLinear(64, 96, bias=False).bfloat16()
+    assert layer.gated(x) is None
+    layer.tiled = True
+    assert torch.equal(layer.gated(x), multiply_gated(x, layer.weight, None))
 
 
 @pytest.mark.parametrize("rows", [21, FEW_ROWS + 21])

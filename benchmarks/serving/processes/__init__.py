@@ -1,0 +1,1 @@
+"""What ``benchmarks.serving.engine`` compares, each in a process of its own, as users run it."""
