@@ -1,6 +1,7 @@
 """The tokenizer of a model directory, with its chat template: messages to ids and back."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,23 @@ class ChatTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens spelled out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def token_bytes(self, token_id: int) -> bytes | None:
+        """Bytes of one token, which may be part of a character; None where there are none."""
+        if self._pieces is None or not 0 <= token_id < self.vocab_size:
+            return None
+        piece: bytes = self._pieces.decode_bytes([token_id])
+        return piece
+
+    @cached_property
+    def _pieces(self) -> Any:
+        """The vocabulary as bytes; None for a tokenizer whose pieces are not known as bytes."""
+        import llguidance.hf
+
+        try:
+            return llguidance.hf.from_tokenizer(self._tokenizer, self.vocab_size)
+        except (ValueError, TypeError, AttributeError):
+            return None
 
     def detokenizer(self) -> "Detokenizer":
         """A decoder for ids that arrive one by one."""

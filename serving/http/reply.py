@@ -76,7 +76,12 @@ def chat_logprobs(tokenizer: ChatTokenizer, said: Choice | TextPiece) -> dict[st
 
 
 def _entry(tokenizer: ChatTokenizer, token_id: int, logprob: float) -> dict[str, Any]:
-    return {"token": tokenizer.decode([token_id]), "logprob": logprob, "bytes": None}
+    piece = tokenizer.token_bytes(token_id)
+    return {
+        "token": tokenizer.decode([token_id]),
+        "logprob": logprob,
+        "bytes": None if piece is None else list(piece),
+    }
 
 
 def plain_logprobs(

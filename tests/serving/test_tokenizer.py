@@ -31,6 +31,16 @@ def test_detokenizer_equals_decoding_at_once(tokenizer: ChatTokenizer) -> None:
         assert not any("\ufffd" in piece for piece in pieces)
 
 
+def test_bytes_of_tokens_are_those_of_the_text(tokenizer: ChatTokenizer) -> None:
+    rng = random.Random()
+    for _ in range(50):
+        text = random_text(rng)
+        pieces = [tokenizer.token_bytes(i) for i in tokenizer.encode(text)]
+        assert b"".join(piece for piece in pieces if piece is not None) == text.encode()
+    assert tokenizer.token_bytes(tokenizer.stop_ids[0]) == b"<|endoftext|>"
+    assert [tokenizer.token_bytes(i) for i in (-1, tokenizer.vocab_size)] == [None, None]
+
+
 def test_detokenizer_lets_broken_bytes_through(tokenizer: ChatTokenizer) -> None:
     half = tokenizer.encode("🙂")[:1]
     detokenizer = tokenizer.detokenizer()

@@ -72,6 +72,9 @@ def test_chat_is_what_the_engine_says(
     (choice,) = reply.choices
     assert choice.token_ids == [token for token, _ in pairs]
     assert [e.logprob for e in choice.logprobs.content] == [logprob for _, logprob in pairs]
+    for entry in choice.logprobs.content:
+        assert entry.bytes or not entry.token
+        assert "\ufffd" in entry.token or bytes(entry.bytes or []).decode() == entry.token
     assert reply.system_fingerprint == engine.model_digest
     assert reply.usage.prompt_tokens == len(prompt)
     assert reply.usage.completion_tokens == len(pairs)
