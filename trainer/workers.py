@@ -10,6 +10,7 @@ from clusters.progress import Progress
 from clusters.stage import StageError
 from trainer.bad_steps import TrainingDiverged
 from trainer.checkpoint import METRICS_NAME, CheckpointError
+from trainer.checkpoint.lock import only_driver
 from trainer.config import ParallelConfig
 from trainer.follow import Follower
 from trainer.job import TRAINER_NAME, Job, run_rank
@@ -29,11 +30,15 @@ def run_job(job: Job, progress: Progress) -> dict[str, Any]:
     Raises:
         TrainingFailed: the loss diverged, no checkpoint can be resumed from, or workers
             died more often than ``parallel.max_failures`` allows.
+        StageError: another run trains the same artifact.
         ConfigError: the cluster is too small for the workers.
     """
     parallel = job.objective.config.parallel
     check_installed(job.objective.config.observe)
-    with progress.task(job.objective.name, unit="steps") as task:
+    with (
+        only_driver(job.out.state_dir),
+        progress.task(job.objective.name, unit="steps") as task,
+    ):
         follower = Follower(job.timings, task, progress)
         with follower.following():
             if parallel.workers == 1 and parallel.min_workers is None:

@@ -11,8 +11,9 @@ import torch
 from clusters.artifact import Artifact
 from clusters.config import ConfigError, StageConfig
 from clusters.execute import run_stage
-from clusters.stage import Stage, StageContext
+from clusters.stage import Stage, StageContext, StageError
 from tests.trainer.inputs import TINY_MODEL, Inputs, run_pretrain, run_sft
+from trainer.checkpoint.lock import only_driver
 from trainer.config import PretrainConfig, SftConfig
 from trainer.sft import TooManyBadConversations, check_base
 from trainer.workers import TrainingFailed
@@ -204,6 +205,23 @@ def test_a_store_whose_bytes_changed_is_refused(inputs: Inputs, tmp_path: Path):
     )
     with pytest.raises(ConfigError, match=rf"{split}/shard-\d+\.tok: blake3 .* tokenise again"):
         run_pretrain(changed, tmp_path, workers=1)
+
+
+def test_one_run_at_a_time_trains_an_artifact(inputs: Inputs, tmp_path: Path):
+    """The second would clear away the first one's unfinished checkpoints."""
+    leaping = {
+        "bad_steps": {"max_rise": 1e-6, "window": 1},
+        "optimiser": {"lr": 3.0, "warmup_steps": 0},
+        "steps": 30,
+    }
+    with pytest.raises(TrainingFailed, match="above the median"):
+        run_pretrain(inputs, tmp_path, workers=1, **leaping)
+    (state,) = tmp_path.glob("checkpoint/*/work/state")
+    with only_driver(state), pytest.raises(StageError, match="another run trains") as caught:
+        run_pretrain(inputs, tmp_path, workers=1, **leaping)
+    assert str(state) in str(caught.value)
+    with only_driver(state):  # given back
+        pass
 
 
 def test_rows_longer_than_the_model_are_refused(base: Artifact, inputs: Inputs, tmp_path: Path):
