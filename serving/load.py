@@ -222,10 +222,23 @@ def context_of(folder: ModelFolder, wanted: int | None) -> int:
     """
     # The model's config, not the file: GPT-2's file spells it n_positions.
     limit = getattr(folder.config, "max_position_embeddings", None) or DEFAULT_CONTEXT
+    limit = max(limit, _stretched(folder.config, limit))
     context = wanted or min(limit, DEFAULT_CONTEXT)
     if context > limit:
         raise ModelError(f"{folder.path}: max_context is {context}, the model allows {limit}")
     return context
+
+
+def _stretched(config: Any, limit: int) -> int:
+    """Tokens that rotary scaling makes of the context a model was trained on.
+
+    ``linear`` and ``dynamic`` scaling stretch ``max_position_embeddings`` itself, ``yarn`` the
+    ``original_max_position_embeddings`` it names; what others say is in the former already.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in ("linear", "dynamic", "yarn"):
+        return limit
+    return int((rope.get("original_max_position_embeddings") or limit) * (rope.get("factor") or 1))
 
 
 def _tokenizer(path: Path) -> tuple[Any, list[int]]:

@@ -20,7 +20,7 @@ def refuse_unsupported(config: Any, where: object) -> None:
 
     Raises:
         ModelError: sliding-window, latent, recurrent or capped attention, rotary angles that
-            change with the longest request, or no decoder at all.
+            change beyond a length, or no decoder at all.
     """
     layers = set(getattr(config, "layer_types", None) or [])
     window = getattr(config, "sliding_window", None)
@@ -34,9 +34,9 @@ def refuse_unsupported(config: Any, where: object) -> None:
         (getattr(config, "kv_lora_rank", None), "latent attention (kv_lora_rank)"),
         (getattr(config, "attn_logit_softcapping", None), "capped attention scores"),
         (
-            rope in ("dynamic", "longrope"),
-            f"rope_type {rope!r} (its angles follow the longest sequence of a forward, so keys in "
-            "the cache would no longer fit; linear, yarn and llama3 are fixed)",
+            rope == "longrope",
+            "rope_type 'longrope' (its angles change all at once beyond a length, so keys in the "
+            "cache would no longer fit; linear, dynamic, yarn and llama3 are supported)",
         ),
         (not hasattr(config, "num_attention_heads"), "a model without attention"),
     ):
@@ -57,6 +57,21 @@ def refuse_foreign_attention(model: "PreTrainedModel", where: object) -> None:
         raise ModelError(
             f"{where}: {model.config.model_type}: transformers' own attention of this model "
             "cannot be replaced by the paged one; use another engine for it"
+        )
+
+
+def refuse_foreign_rotary(model: "PreTrainedModel", where: object) -> None:
+    """Refuse dynamic NTK scaling of a model whose angles are not computed as Llama's.
+
+    Raises:
+        ModelError: see above.
+    """
+    from serving.engine.rotary import follows_lengths, trained_context
+
+    if trained_context(model.config) is not None and not follows_lengths(model):
+        raise ModelError(
+            f"{where}: {model.config.model_type}: rope_type 'dynamic' is not supported for this "
+            "family: its angles are not Llama's; linear, yarn and llama3 are"
         )
 
 

@@ -112,7 +112,8 @@ class ChatTokenizer:
         import llguidance.hf
 
         try:
-            return llguidance.hf.from_tokenizer(self._tokenizer, self.vocab_size)
+            tokenizer: Any = self._tokenizer
+            return llguidance.hf.from_tokenizer(tokenizer, self.vocab_size)
         except (ValueError, TypeError, AttributeError):
             return None
 

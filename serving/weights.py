@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from serving.directory import ModelError, locate_tensors
 from serving.folder import ModelFolder
 from serving.quant.open import model_tensors
-from serving.support import refuse_foreign_attention, refuse_unsupported
+from serving.support import refuse_foreign_attention, refuse_foreign_rotary, refuse_unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,7 @@ def empty_model(folder: ModelFolder, device: "torch.device | None" = None) -> "P
         ) from error
     refuse_unsupported(folder.config, folder.where)
     refuse_foreign_attention(model, folder.where)
+    refuse_foreign_rotary(model, folder.where)
     return model
 
 

@@ -52,6 +52,11 @@ def attending(
         _active.batch = _active.cache = _active.compiled = None
 
 
+def active_lengths() -> torch.Tensor | None:
+    """The text's length that each row's angles follow, (1, rows); None is its position + 1."""
+    return None if _active.batch is None else _active.batch.lengths
+
+
 def paged_attention(
     module: torch.nn.Module,
     query: torch.Tensor,

@@ -79,6 +79,9 @@ class Batch:
     """Last row of each chunk in ``order``."""
     paged: PagedRows | None = None
     """The first rows, where a kernel reads their pages; there are no buckets then."""
+    lengths: torch.Tensor | None = None
+    """(1, rows): how long the text counts that each row is of, where rotary angles follow it
+    (``serving.engine.rotary``); None is as long as up to the row."""
 
     @property
     def decodes(self) -> bool:
@@ -109,8 +112,12 @@ class BatchBuilder:
         device: torch.device,
         residents: Residents | None = None,
         splits: Callable[[int], int] | None = None,
+        trained: int | None = None,
     ) -> None:
-        """``splits``: parts per row, by the number of rows, where a kernel reads the pages."""
+        """Where ``splits`` is given, a kernel reads the pages: parts per row, by the number of
+        rows. ``trained``: see ``serving.engine.rotary.trained_context``.
+        """
+        self._trained = trained
         self._splits = splits
         self._block_size = block_size
         self.dtype = dtype
@@ -144,6 +151,7 @@ class BatchBuilder:
         ids += [0] * padding
         positions += [0] * padding
         writes += [PAD_WRITE] * padding
+        lengths = [position + 1 for position in positions]
         segments = []
         last_rows = list(range(len(rows)))
         for chunk in prefill:
@@ -152,6 +160,8 @@ class BatchBuilder:
             segments.append(self._segment(chunk, len(ids), places))
             ids += chunk.sequence.tokens[chunk.start : end]
             positions += range(chunk.start, end)
+            whole = chunk.sequence.prompt_length
+            lengths += [max(whole, place + 1) for place in range(chunk.start, end)]
             writes += places[chunk.start :].tolist()
             last_rows.append(len(ids) - 1)
         if pack is not None and pack.ids():
@@ -161,6 +171,7 @@ class BatchBuilder:
             segments.append(Segment(len(ids), rows_of, past, len(past), mask, apart=True))
             ids += pack.ids()
             positions += pack.positions()
+            lengths += pack.lengths()
             writes += [PAD_WRITE] * rows_of
         return Batch(
             ids=torch.tensor([ids], device=self._device),
@@ -171,6 +182,7 @@ class BatchBuilder:
             order=[*rows, *prefill],
             last_rows=last_rows,
             paged=self._paged(rows, padding) if self._splits and rows else None,
+            lengths=None if self._trained is None else torch.tensor([lengths], device=self._device),
         )
 
     def places(self, blocks: Sequence[int], count: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from serving.engine.gauges import Decoding
 from serving.engine.guide import Guides
 from serving.engine.loop import EngineLoop
 from serving.engine.plan import Limits
+from serving.engine.rotary import root_for
 from serving.engine.runner import ModelRunner
 from serving.engine.score_task import ScoreTask
 from serving.engine.steps import Stepper
@@ -98,7 +99,7 @@ class PagedEngine:
             context_ids,
             continuations,
             adapter,
-            loaded.root if loaded else 0,
+            root_for(loaded.root if loaded else 0, len(context_ids), self._runner.trained_context),
         )
 
         def turn() -> bool:

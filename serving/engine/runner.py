@@ -24,6 +24,7 @@ from serving.engine.pieces import kernels_for
 from serving.engine.plan import Chunk
 from serving.engine.plan import Sequence as Scheduled
 from serving.engine.resident import Residents
+from serving.engine.rotary import follow_lengths, trained_context
 from serving.engine.sampling import likeliest
 from serving.engine.scoring import Pack
 from serving.gpu.graphs import DecodeGraphs, StepShape, row_buckets
@@ -73,6 +74,8 @@ class ModelRunner:
         embeddings: Any = model.get_input_embeddings()
         self.vocab_size: int = embeddings.weight.shape[0]
         self._device = embeddings.weight.device
+        self.trained_context = trained_context(model.config)
+        follow_lengths(model)
         kernels = runs_kernels(self._device)
         wanted = config.compiled and not kernels
         self._compiled = kernels_for(self._device) if wanted else None
@@ -92,7 +95,9 @@ class ModelRunner:
                 pages = _whole
             else:
                 self._residents = Residents(self.cache)
-        self._builder = BatchBuilder(config.block_size, dtype, self._device, self._residents, pages)
+        self._builder = BatchBuilder(
+            config.block_size, dtype, self._device, self._residents, pages, self.trained_context
+        )
         self._graphs: DecodeGraphs | None = None
         if splits is not None and config.cuda_graphs and known_family(model):
             rows = row_buckets(config.width or config.slots, config.width > 0)

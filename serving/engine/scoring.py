@@ -38,6 +38,14 @@ class Pack:
         start = self.context_length
         return [start + i for c in self.continuations for i in range(len(c) - 1)]
 
+    def lengths(self) -> list[int]:
+        """How long the text counts that each token is of: up to the token behind a context, and
+        without one the whole continuation, a prompt of its own.
+        """
+        if self.context_length:
+            return [position + 1 for position in self.positions()]
+        return [len(c) for c in self.continuations for _ in c[:-1]]
+
     def targets(self) -> list[tuple[int, int]]:
         """``(predicting row, predicted token)``, continuation by continuation.
 

@@ -17,6 +17,7 @@ from serving.engine.gauges import Decoding
 from serving.engine.guide import Matcher
 from serving.engine.jobs import Job
 from serving.engine.plan import Chunk, Limits, Plan
+from serving.engine.rotary import root_for
 from serving.engine.runner import ModelRunner
 from serving.engine.sampling import Choice, Draw, choose
 from serving.engine.scheduler import Scheduler
@@ -54,7 +55,9 @@ class Stepper:
         if request.adapter is not None and loaded is None:
             self._refuse(request, stream, f"adapter {request.adapter!r} has been dropped")
             return
-        job = Job(request, stream, matcher, loaded.root if loaded else 0)
+        root = loaded.root if loaded else 0
+        root = root_for(root, len(request.prompt_ids), self.runner.trained_context)
+        job = Job(request, stream, matcher, root)
         try:
             self.scheduler.add(job.sequence)
         except OutOfBlocks as error:

@@ -55,6 +55,7 @@ def open_reference(folder: ModelFolder, settings: EngineSettings) -> "ReferenceE
     path = folder.path
     if folder.packed:
         raise ModelError(f"{path}: packed weights run on the engine paged only")
+    _refuse_following_angles(folder)
     digest = model_digest(path)
     context = context_of(folder, settings.max_context)
     try:
@@ -65,6 +66,15 @@ def open_reference(folder: ModelFolder, settings: EngineSettings) -> "ReferenceE
         raise ModelError(f"{path}: transformers does not load it: {error}") from error
     places = settings.cache_tokens or settings.slots * context
     return ReferenceEngine(model, context, settings.slots, places, digest)
+
+
+def _refuse_following_angles(folder: ModelFolder) -> None:
+    rope = (getattr(folder.config, "rope_parameters", None) or {}).get("rope_type")
+    if rope in ("dynamic", "longrope"):
+        raise ModelError(
+            f"{folder.where}: rope_type {rope!r}: in transformers' continuous batching all "
+            "requests would have the angles of the longest; the engine paged runs 'dynamic'"
+        )
 
 
 @dataclass(eq=False)

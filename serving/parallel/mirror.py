@@ -25,6 +25,7 @@ class ChunkSpec:
     """Tokens of the sequence so far."""
     blocks: list[int]
     preemptions: int
+    prompt_length: int
     adapter: str | None
 
 
@@ -38,6 +39,7 @@ def spec_of(chunk: Chunk) -> ChunkSpec:
         len(sequence.tokens),
         sequence.table.blocks,
         sequence.preemptions,
+        sequence.prompt_length,
         sequence.adapter,
     )
 
@@ -52,7 +54,9 @@ class Mirror:
         """The chunk again. Tokens that this rank never had to compute are 0."""
         sequence = self._known.pop(spec.sequence, None)
         if sequence is None:
-            sequence = Sequence("", [], 0, arrival=spec.sequence, adapter=spec.adapter)
+            sequence = Sequence(
+                "", [], spec.prompt_length, arrival=spec.sequence, adapter=spec.adapter
+            )
         self._known[spec.sequence] = sequence
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

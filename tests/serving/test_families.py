@@ -41,6 +41,13 @@ LLAMA3 = {
     "original_max_position_embeddings": 64,
     "rope_theta": 500000.0,
 }
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 6,
+    "long_factor": [2.0] * 6,
+    "original_max_position_embeddings": 64,
+}
 BASE = {"rope_type": "default", "rope_theta": 5000000.0}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
@@ -126,8 +133,8 @@ REFUSED = {
     "mamba": ({"num_hidden_layers": 1}, "not supported"),
     "qwen3_next": ({"layer_types": ["linear_attention", "full_attention"]}, "linear_attention"),
     "llama": (
-        {"rope_parameters": {**LINEAR, "rope_type": "dynamic"}},
-        "rope_type 'dynamic'.*longest",
+        {"rope_parameters": LONGROPE},
+        "rope_type 'longrope'.*beyond a length",
     ),
     "bloom": ({}, "not supported|cannot be replaced"),
 }

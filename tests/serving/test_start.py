@@ -186,10 +186,7 @@ def test_damaged_models_are_named(model_dir: Path, tmp_path: Path) -> None:
     ("changes", "says"),
     [
         ({"model_type": "mistral", "sliding_window": 64}, "sliding-window"),
-        (
-            {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
-            "dynamic",
-        ),
+        ({"attn_logit_softcapping": 50.0}, "capped"),
     ],
 )
 def test_unsupported_attention_is_refused(
