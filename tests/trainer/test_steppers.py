@@ -37,9 +37,10 @@ def check_equal(found: Result, wanted: Result) -> None:
         else:
             assert line["validation"] == pytest.approx(other["validation"], rel=TOLERANCE)
     for name, weight in wanted.weights.items():
-        # Adam divides by the gradient's size: where that is next to nothing, rounding shows.
+        # Adam divides by the gradient's size: where that is next to nothing, rounding shows, by
+        # up to 6e-5 in 90 runs. A step moves a weight by up to 3e-3.
         off = (found.weights[name] - weight).abs()
-        assert (off > 3e-5 + 1e-3 * weight.abs()).sum() <= max(1, 3e-3 * weight.numel()), name
+        assert (off > 2e-4 + 1e-3 * weight.abs()).sum() <= max(1, 3e-3 * weight.numel()), name
         assert off.max() < 1e-3, name
 
 
