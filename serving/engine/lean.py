@@ -93,7 +93,7 @@ class LeanLayer:
     def parts(self) -> LayerParts | None:
         """What it is made of, for one native call; None where that could not do the same."""
         joined = [p.joined if isinstance(p, Adapted) else p for p in (self._qkv, self._gate_up)]
-        products: list[Any] = [joined[0], self._out, joined[1], self._down]
+        products: tuple[Any, Any, Any, Any] = (joined[0], self._out, joined[1], self._down)
         if self._head_norms or not self._gates_at_once:
             return None
         if any(type(product) is not TileLinear for product in products):
