@@ -54,7 +54,7 @@ class FlatWeights:
             self._lay_out(decayed, bucket_bytes)
         low, size = self.parameters[0], self.buckets[-1].stop
         self.values = torch.zeros(size, dtype=low.dtype, device=low.device)
-        """(elements,) in low precision, each kind padded with zeros to whole grains of all ranks."""
+        """(elements,) in low precision; each kind is padded with zeros to grains of all ranks."""
         self.gradient = torch.zeros_like(self.values, dtype=torch.float32)
         """(elements,) fp32, summed over the micro-batches."""
         for parameter, (first, last) in zip(self.parameters, self._places, strict=True):

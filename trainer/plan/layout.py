@@ -55,7 +55,8 @@ class Layout:
     @property
     def loop_groups(self) -> bool:
         """Whether the training loop shards in groups: inside them gradients are scattered, then
-        the parts are summed across."""
+        the parts are summed across.
+        """
         return self.fp32_sums and self.zero == 1 and self.shard_group < self.data_ranks
 
     @property

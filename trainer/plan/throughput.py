@@ -106,9 +106,9 @@ class Job:
     """A model laid out on a cluster; knows the time of its step.
 
     ZeRO-0 to -2 reduce gradients during the last micro-step's backward pass (ZeRO-2 during
-    every one), the training loop's ZeRO-1 over all ranks and -2 after it; ZeRO-1 and -2 then send the updated
-    parameters round. ZeRO-3 gathers parameters in forward and backward and scatters
-    gradients, in every micro-step.
+    every one), the training loop's ZeRO-1 over all ranks and -2 after it; ZeRO-1 and -2 then
+    send the updated parameters round. ZeRO-3 gathers parameters in forward and backward and
+    scatters gradients, in every micro-step.
     """
 
     parameters: float
