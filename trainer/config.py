@@ -163,8 +163,9 @@ class TrainConfig(StageConfig):
     bad_steps: BadStepConfig = BadStepConfig()
     observe: ObserveConfig = ObserveConfig()
     """Who is told of every step: TensorBoard, Ray's metrics, MLflow, Weights & Biases."""
-    verify_tokens: bool = execution(True)
-    """Compare a token store's checksums before training: about a second per GB."""
+    verify_tokens: bool | Literal["always"] = execution(True)
+    """Compare a token store's checksums before training, about a second per GB: ``true`` once,
+    and again where its files were changed since; ``always`` at every start."""
     skip_samples: list[tuple[int, int]] = Field(default_factory=list)
     """Ranges of the sample order that are left out, (first sample, count)."""
     compile: bool | Literal["auto"] = execution(False)

@@ -75,8 +75,7 @@ def run(context: StageContext) -> dict[str, Any]:
     tokens = context.input("tokens").path("tokens")
     tokenizer = context.input("tokenizer").path("tokenizer")
     check_store(tokens / TRAIN, tokenizer, context.config.sequence_length)
-    if context.config.verify_tokens:
-        check_sums(tokens)
+    check_sums(context, tokens)
     check_mixture(tokens / TRAIN, context.config)
     vocabulary = TokenStore.open(tokens / TRAIN).meta.vocab_size
     check_model(context.config, tokenizer, vocabulary)
@@ -120,8 +119,11 @@ def check_store(root: Path, tokenizer: Path, row_length: int, role: str = "token
         )
 
 
-def check_sums(tokens: Path, role: str = "tokens") -> None:
+def check_sums(context: StageContext, tokens: Path, role: str = "tokens") -> None:
     """Refuse stores whose bytes are not what was written, before workers start.
+
+    What was compared is noted beside the checkpoints, so that a run that starts again does not
+    read unchanged files a second time; ``verify_tokens: always`` does.
 
     Args:
         tokens: folder with ``train/`` and, if there is one, ``validation/``.
@@ -130,16 +132,18 @@ def check_sums(tokens: Path, role: str = "tokens") -> None:
     Raises:
         ConfigError: names the damaged file.
     """
-    from corpus.token_store import TokenStore
+    from trainer.data.verified import damage_of
 
-    for split in (TRAIN, VALIDATION):
-        if (tokens / split / STORE_NAME).exists():
-            problems = TokenStore.open(tokens / split).verify()
-            if problems:
-                raise ConfigError(
-                    f"input {role}: {problems[0]}; the file was changed since it was written: "
-                    "remove the artifact and tokenise again"
-                )
+    wanted = context.config.verify_tokens
+    if not wanted:
+        return
+    note = context.out.state_dir / f"verified-{role}.json"
+    problem = damage_of(tokens, note, force=wanted == "always")
+    if problem:
+        raise ConfigError(
+            f"input {role}: {problem}; the file was changed since it was written: "
+            "remove the artifact and tokenise again"
+        )
 
 
 def check_mixture(root: Path, config: PretrainConfig) -> None:

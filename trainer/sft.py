@@ -99,8 +99,7 @@ def run(context: StageContext) -> dict[str, Any]:
     if context.inputs.get("replay"):
         replay = context.input("replay").path("tokens")
         check_store(replay / TRAIN, base, context.config.row_length, "replay")
-        if context.config.verify_tokens:
-            check_sums(replay, "replay")
+        check_sums(context, replay, "replay")
     counts = render_inputs(context, base)
     rendered = context.out.units.scratch("render/all", _RENDERED)
     objective = Tuning(context.config, context.seed, base, rendered, replay)

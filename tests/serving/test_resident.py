@@ -14,7 +14,7 @@ from serving.engine.plan import Chunk, Sequence
 from serving.engine.resident import Residents
 
 CPU = torch.device("cpu")
-SHAPE = CacheShape(num_layers=2, num_blocks=200, block_size=8, num_kv_heads=2, head_dim=8)
+SHAPE = CacheShape(num_layers=2, num_blocks=400, block_size=8, num_kv_heads=2, head_dim=8)
 
 
 class Rows:

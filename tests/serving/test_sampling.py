@@ -176,7 +176,9 @@ def test_a_guide_allows_nothing_else() -> None:
     allowed[[3, 11]] = True
     params = [SamplingParams(temperature=1.0, seed=s) for s in range(60)]
     draws = [Draw(p, [], [], allowed) for p in params]
-    seen = {c.token for c in choose(torch.randn(1, 20).expand(60, -1), draws)}
+    logits = torch.randn(1, 20)
+    logits[0, allowed] = 0.0  # both are as likely
+    seen = {c.token for c in choose(logits.expand(60, -1), draws)}
     assert seen == {3, 11}
 
 

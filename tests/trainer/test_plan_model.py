@@ -104,3 +104,56 @@ def test_bad_config_names_file_and_key(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said) as caught:
         find_shape(str(tmp_path))
     assert str(path) in str(caught.value)
+
+
+FAMILIES = [
+    "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "granite",
+    "smollm3", "helium", "ernie4_5", "olmo2", "glm", "glm4", "seed_oss", "exaone4", "cohere",
+    "cohere2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_families_have_the_parameters_of_transformers_own_model(kind, tmp_path):
+    config = {
+        "model_type": kind, "vocab_size": 1024, "hidden_size": 192, "num_hidden_layers": 3,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 320,
+        "head_dim": 32, "pad_token_id": 0,
+    }  # fmt: skip
+    if kind in ("glm", "glm4", "seed_oss"):
+        config["attention_bias"] = True
+        config["attention_out_bias"] = False
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert read_config(path).parameters == counted(config)
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "phi", "starcoder2", "bert", "nemotron", "lfm2"])
+def test_other_layers_behind_the_same_keys_are_refused(kind, tmp_path):
+    """Counted as Llama's they would be a quarter and more too large."""
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps({
+            "model_type": kind, "vocab_size": 1024, "hidden_size": 192, "num_hidden_layers": 3,
+            "num_attention_heads": 6, "intermediate_size": 320,
+        })
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=f"model_type: {kind!r} is not planned") as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"num_key_value_heads": 4}, "num_key_value_heads: 4 does not divide"),
+     ({"hidden_size": 190}, "num_attention_heads: 6 does not divide hidden_size 190")],
+)  # fmt: skip
+def test_heads_that_do_not_divide_are_refused(change, said, tmp_path):
+    path = tmp_path / "config.json"
+    config = {
+        "model_type": "llama", "vocab_size": 1024, "hidden_size": 192, "num_hidden_layers": 3,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 320, **change,
+    }  # fmt: skip
+    path.write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=said):
+        read_config(path)

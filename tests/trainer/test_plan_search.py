@@ -135,6 +135,7 @@ def test_tables_plot_and_refusal_of_the_command(app, tmp_path):
     ("arguments", "said"),
     [(["--gpus", "8,x"], "--gpus"), (["--gpus", "0"], "--gpus"), (["--hardware", "h10"], "h100"),
      (["--efficiency", "2"], "--efficiency"), (["--node-gbit-s", "0"], "--node-gbit-s"),
+     (["--node-gbit-s", "nan"], "--node-gbit-s"), (["--node-gbit-s", "inf"], "--node-gbit-s"),
      (["--model", "nope"], "presets"), (["--plot", "x.nonsense", "--gpus", "8"], "--plot")],
 )  # fmt: skip
 def test_wrong_arguments_are_named(app, arguments, said, monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """GPUs and clusters: what the plan knows of the hardware, with its sources."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -179,7 +180,9 @@ def find_cluster(
         )
     gbit = preset[2] if node_gbit_s is None else node_gbit_s
     per_node = preset[1] if gpus_per_node is None else gpus_per_node
-    if gbit <= 0 or per_node <= 0:
-        raise ConfigError(f"--node-gbit-s {gbit}, --gpus-per-node {per_node}: both must be above 0")
+    if not 0 < gbit < math.inf or per_node <= 0:
+        raise ConfigError(
+            f"--node-gbit-s {gbit}, --gpus-per-node {per_node}: both must be numbers above 0"
+        )
     host = 0.0 if preset[0] == "cpu" else Cluster.host_memory  # its memory is the host's
     return Cluster(GPUS[preset[0]], per_node, gbit * 1e9 / 8, host)

@@ -7,6 +7,7 @@ from typing import Any
 
 from clusters.config import ConfigError, nearest
 from trainer.models.presets import ALIASES, SHAPES
+from trainer.plan import families
 
 _UNPLANNED = ("theta", "positions", "eps")
 """Of a preset: they change neither memory nor time."""
@@ -32,6 +33,8 @@ class Shape:
     """Attention's output projection has a bias."""
     head_norm: bool = False
     """Queries and keys are normalised per head (Qwen3)."""
+    norm_width: int = 0
+    """Width of all norms of a layer outside its heads; 0 means two of ``hidden``."""
 
     @property
     def q_width(self) -> int:
@@ -57,8 +60,9 @@ class Shape:
 
     @property
     def layer_parameters(self) -> int:
-        """Parameters of one layer, with its two norms."""
-        return self.attention_parameters + 3 * self.hidden * self.mlp + 2 * self.hidden
+        """Parameters of one layer, with its norms."""
+        norms = self.norm_width or 2 * self.hidden
+        return self.attention_parameters + 3 * self.hidden * self.mlp + norms
 
     @property
     def embedding_parameters(self) -> int:
@@ -140,26 +144,45 @@ def _from_config(config: dict[str, Any], path: Path) -> Shape:
             raise ConfigError(f"{path}: {key}: expected a whole number above 0, got {value!r}")
         return value
 
-    kind = str(config.get("model_type", ""))
+    kind = str(config.get("model_type") or "llama")
     for key in ("num_experts", "num_local_experts", "n_routed_experts"):
         if config.get(key):
             raise ConfigError(f"{path}: {key}: mixtures of experts are not planned, only dense")
-    heads = size("num_attention_heads")
+    heads, vocab = size("num_attention_heads"), size("vocab_size")
+    kv_heads = size("num_key_value_heads", heads)
+    head_width = size("head_dim") if config.get("head_dim") is not None else 0
+    hidden = size("hidden_size")
+    families.check(kind, path)
+    _check_heads(path, hidden, heads, kv_heads, head_width)
     bias = bool(config.get("attention_bias", config.get("bias", False)))
-    return Shape(
+    shape = Shape(
         name=path.parent.name if path.name == "config.json" else path.stem,
-        vocab=size("vocab_size"),
-        hidden=size("hidden_size"),
+        vocab=vocab,
+        hidden=hidden,
         layers=size("num_hidden_layers"),
         heads=heads,
-        kv_heads=size("num_key_value_heads", heads),
+        kv_heads=kv_heads,
         mlp=size("intermediate_size"),
-        head_width=size("head_dim") if config.get("head_dim") is not None else 0,
-        tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
+        head_width=head_width,
+        tied=bool(config.get("tie_word_embeddings", kind in families.TIED)),
         qkv_bias=bias or kind == "qwen2",
-        output_bias=bias,
-        head_norm=kind == "qwen3",
+        output_bias=bias and kind not in families.BIAS_OF_QKV,
+        head_norm=kind in families.HEAD_NORMS,
     )
+    norms = families.norm_width(kind, hidden, shape.q_width + shape.kv_width)
+    return replace(shape, norm_width=norms)
+
+
+def _check_heads(path: Path, hidden: int, heads: int, kv_heads: int, head_width: int) -> None:
+    if heads % kv_heads:
+        raise ConfigError(
+            f"{path}: num_key_value_heads: {kv_heads} does not divide num_attention_heads {heads}"
+        )
+    if not head_width and hidden % heads:
+        raise ConfigError(
+            f"{path}: num_attention_heads: {heads} does not divide hidden_size {hidden}; "
+            "or give head_dim"
+        )
 
 
 def shape_of_size(name: str, parameters: float, layers: int, hidden: int) -> Shape:

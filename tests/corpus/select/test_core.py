@@ -40,7 +40,8 @@ def test_cuts_against_sorting() -> None:
     for _ in range(20):
         size = int(rng.integers(1, 400))
         keys = rng.integers(0, 2**64 - 1, size, dtype=np.uint64)
-        keys[: size // 2] >>= np.uint64(40)  # many share their high digits
+        # Many share their high digits; no two are equal.
+        keys[: size // 2] = rng.choice(1 << 24, size // 2, replace=False)
         sizes = rng.integers(1, 100, size)
         domains = rng.choice(np.array(["a", "b"], object), size)
         budgets = {"a": int(rng.integers(0, 8000)), "b": int(rng.integers(0, 8000))}
@@ -151,7 +152,8 @@ def test_whole_weights_hold_max_repeats_too() -> None:
             seen = weight / total * sum(sizes.values()) / sizes[name]
             assert seen == pytest.approx(repeats[name])
             assert seen <= config.max_repeats * 1.01
-            assert abs(weight - shares[name] * total) < 2 + len(sizes) * shares[name]
+            # Each domain may lose less than one, and one that is free may gain it all.
+            assert abs(weight - shares[name] * total) <= len(sizes)
         assert rounding_notes(repeats, weights, config) == []
 
 

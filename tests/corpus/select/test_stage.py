@@ -97,7 +97,7 @@ def test_what_passes_and_fits_is_selected(make_corpus: Make, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("ray_session")
 def test_weights_drop_and_score_buckets(make_corpus: Make, tmp_path: Path) -> None:
-    corpus = make_corpus(rows(random.Random(), 60))
+    corpus = make_corpus(rows(random.Random(), 120))
     plain = {"thresholds": {}, "mixture": {"weights": {"a": 0, "b": 2}}}
     artifact = run(corpus, tmp_path, plain)
     assert Selection.open(artifact).weights == {"b": 1000}

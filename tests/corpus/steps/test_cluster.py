@@ -19,7 +19,7 @@ def _edited(text: str, rng: random.Random, edits: int) -> str:
 
 
 def _shards(rng: random.Random, shards: int = 5, each: int = 40) -> list[list[Row]]:
-    """Random texts, many of them copies or edited copies; some ids stand twice."""
+    """Random texts, many of them copies or edited copies; one id stands in every shard."""
     texts: list[str] = []
     made: list[list[Row]] = []
     for shard in range(shards):
@@ -33,7 +33,7 @@ def _shards(rng: random.Random, shards: int = 5, each: int = 40) -> list[list[Ro
             else:
                 text = " ".join(rng.choices(WORDS, k=rng.randint(3, 200)))
             texts.append(text)
-            repeated = rng.random() < 0.05
+            repeated = number == 0 or rng.random() < 0.05
             rows.append(row("again" if repeated else f"{shard}-{number}", text))
         made.append(rows)
     return made

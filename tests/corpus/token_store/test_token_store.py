@@ -1,7 +1,9 @@
 """Writing and reading a token store, and what damage does."""
 
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,8 +124,32 @@ def test_boundaries_that_do_not_rise_are_found_by_verify(tmp_path: Path) -> None
 def test_no_store_and_a_broken_one_are_named(tmp_path: Path) -> None:
     with pytest.raises(TokenStoreError, match=r"store.json: missing"):
         TokenStore.open(tmp_path)
-    (tmp_path / "store.json").write_text("{}")
-    with pytest.raises(TokenStoreError, match=r"store.json: unreadable"):
+    (tmp_path / "store.json").mkdir()
+    with pytest.raises(TokenStoreError, match=r"store.json: unreadable: .*directory"):
+        TokenStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"vocab_size": "many"}, r"unreadable: vocab_size: .*integer.*, got 'many'; remove"),
+        ({"vocab": 3}, r"unreadable: vocab: unknown key .did you mean 'vocab_size'"),
+        ({"eos_id": None}, "unreadable: eos_id: .*, got None; remove the store and tokenise again"),
+        ({"shards": [{"name": "shard-00000"}]}, r"unreadable: shards\.0\.domain: missing"),
+    ],
+)
+def test_a_broken_store_says_which_key_and_what_to_do(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    write(tmp_path, {1: [5] * 9})
+    path = tmp_path / "store.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(TokenStoreError, match=said) as caught:
+        TokenStore.open(tmp_path)
+    assert str(path) in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+    path.write_text(path.read_text()[: path.stat().st_size // 2])
+    with pytest.raises(TokenStoreError, match=r"unreadable: Invalid JSON: .* line \d+"):
         TokenStore.open(tmp_path)
 
 

@@ -25,6 +25,8 @@ def compare(x: torch.Tensor, packed: Packed, weight: torch.Tensor, bias: object)
     want = x.float() @ weight.T + (0 if bias is None else bias.float())  # type: ignore
     assert got.dtype == x.dtype
     size = (x.float().abs() @ weight.abs().T).max()
+    if bias is not None:
+        size += bias.float().abs().max()  # type: ignore
     bound = 1e-4 if x.dtype == torch.float32 else 8e-3
     assert (got.float() - want).abs().max() <= bound * size
 

@@ -563,7 +563,7 @@ def test_closing_under_requests_answers_503(serve: Callable[..., OpenAI], model_
         wait_until(lambda: engine.stats().tokens_generated > 5)
         engine.close()
         with pytest.raises(openai.InternalServerError, match="ask again"):
-            asked.result(30)
+            asked.result(300)
 
 
 def test_score_route_and_client(url: str, engine: Engine, tokenizer: ChatTokenizer) -> None:

@@ -32,6 +32,8 @@ def test_int8_equals_the_slow_reference() -> None:
         scale = torch.tensor(max(map(abs, weight[row].tolist())) / 127).bfloat16().item() or 1.0
         for column, value in enumerate(weight[row].tolist()):
             want = max(-127, min(127, round(value / scale))) * scale
+            if abs(value / scale % 1 - 0.5) < 1e-4:
+                continue  # halfway between two codes a last bit decides
             assert ours[row, column].item() == pytest.approx(want, abs=1e-6)
 
 
@@ -62,7 +64,9 @@ def test_nf4_takes_the_nearest_quantile(block: int) -> None:
             most = max(map(abs, part))
             assert largest[row, start // block].item() == pytest.approx(most)
             for i, value in enumerate(part):
-                near = min(NF4, key=lambda q, v=value, m=most: abs(q - v / m))
+                near, other = sorted(NF4, key=lambda q, v=value, m=most: abs(q - v / m))[:2]
+                if abs(near + other - 2 * value / most) < 1e-5:
+                    continue  # halfway between two a last bit decides
                 assert ours[row, start + i].item() == pytest.approx(near * most, abs=1e-5)
 
 
