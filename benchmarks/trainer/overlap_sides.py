@@ -1,7 +1,6 @@
 """The ways to sum gradients that the overlap benchmark compares; each takes a whole step."""
 
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -84,7 +83,7 @@ class Ddp:
     def _came(self, _: torch.Tensor) -> None:
         self.gradients_in = time.perf_counter()
 
-    def _reduce(self, _: Any, bucket: dist.GradBucket) -> "torch.futures.Future[torch.Tensor]":
+    def _reduce(self, _: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
         done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
         values = bucket.buffer()
 
@@ -94,6 +93,3 @@ class Ddp:
 
         self._beside.submit(job)
         return done
-
-
-MakeSide = Callable[[nn.Module], Side]
