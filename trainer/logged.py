@@ -28,6 +28,8 @@ class LoggedStep:
     line: dict[str, Any]
     """``loss``, ``grad_norm``, ``data``."""
     samples: list[int]
+    left_out: int
+    """Batches that were left out when this step was tried."""
 
 
 def note_job(context: StageContext) -> None:
@@ -41,10 +43,11 @@ def note_job(context: StageContext) -> None:
     (context.log_dir / JOB_NAME).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def logged_step(path: Path, step: int) -> LoggedStep | None:
+def logged_step(path: Path, step: int, left_out: int | None = None) -> LoggedStep | None:
     """The step of the newest attempt below ``runs/NAME`` or ``runs/NAME/STAGE``, if it has logs.
 
-    Earlier attempts count where they trained the same. Of a step that was taken again the last.
+    Earlier attempts count where they trained the same. Of a step that was taken again the last;
+    or the ``left_out``-th batch, from 1, that was left out there.
 
     Raises:
         ConfigError: the logs have no such step.
@@ -60,8 +63,32 @@ def logged_step(path: Path, step: int) -> LoggedStep | None:
     config = PretrainConfig.model_validate(raw["config"])
     told = (event for job in alike for event in read_events(job.parent / TIMINGS_NAME))
     events = [event for event in told if event["event"] in ("step", "bad_step")]
-    line, samples = _samples_of(events, config, step)
-    return LoggedStep(Path(raw["tokens"]), config, raw["seed"], line, samples)
+    bad = _left_out(events, step)
+    if left_out is None:
+        line, samples = _samples_of(events, config, step)
+    else:
+        line = chosen_batch(bad, step, left_out)
+        samples = line["batch"]
+    return LoggedStep(Path(raw["tokens"]), config, raw["seed"], line, samples, len(bad))
+
+
+def chosen_batch(bad: list[dict[str, Any]], step: int, number: int) -> dict[str, Any]:
+    """The ``number``-th, from 1, of the batches that were left out at a step.
+
+    Raises:
+        ConfigError: there are not as many.
+    """
+    if number > len(bad):
+        raise ConfigError(
+            f"--left-out {number}: {len(bad) or 'no'} batches were left out at step {step}"
+        )
+    return bad[number - 1]
+
+
+def _left_out(events: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """Bad steps of that number, each batch once: one that a restart met again is the same."""
+    bad = [event for event in events if event["event"] == "bad_step" and event["step"] == step]
+    return list({tuple(event["batch"]): event for event in bad}.values())
 
 
 def _samples_of(

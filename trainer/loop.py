@@ -201,8 +201,17 @@ class _Training:
             )
         self.log.say(f"{where}; {action}")
         skipped = self.cursor.skipping(samples[0], samples[-1] + 1 - samples[0]).skipped
+        bad_step, bad_end, told = after.step, after.samples, self.log.left_out_lines
         self.checkpoints.wait(self.stepper)
         if action == "rewind" and self.stepper.share(bool(self.checkpoints.records())):
             self.resume()
+            self.log.keep_left_out(told)
             after = self.cursor
         self.cursor = Cursor(self.cursor.step, after.samples, skipped)
+        self.log.left_out(
+            bad_step,
+            samples=bad_end,
+            batch=samples,
+            loss=measured.loss,
+            data=measured.checksum,
+        )

@@ -108,6 +108,24 @@ class MetricsLog:
         """Note a step whose update is not applied: its sample numbers, loss and checksum."""
         self._time(event="bad_step", step=step, batch=batch, loss=loss, grad_norm=None, data=data)
 
+    def left_out(
+        self, step: int, *, samples: int, batch: list[int], loss: float, data: int
+    ) -> None:
+        """Note for good that a bad step's batch is left out: its sample numbers, ``samples`` the
+        cursor after it, its loss in nats per loss token and its checksum.
+        """
+        shown = round(loss, LOSS_DIGITS) if math.isfinite(loss) else None
+        self._keep(step=step, samples=samples, left_out=batch, bad_loss=shown, data=data)
+
+    @property
+    def left_out_lines(self) -> list[str]:
+        """The lines so far that tell of batches left out."""
+        return [line for line in self.lines if "left_out" in json.loads(line)]
+
+    def keep_left_out(self, lines: list[str]) -> None:
+        """After a rewind: keep what was told of left-out batches since the checkpoint."""
+        self.lines += [line for line in lines if line not in self.lines]
+
     def validation(self, step: int, samples: int, losses: dict[str, float]) -> None:
         """Note validation losses per domain, in nats per token, after ``step`` steps."""
         rounded = {domain: round(loss, LOSS_DIGITS) for domain, loss in losses.items()}

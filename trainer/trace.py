@@ -12,7 +12,7 @@ from clusters.stage import StageError
 from contracts.documents import TRAIN
 from contracts.manifest import MANIFEST_NAME
 from trainer.config import PretrainConfig
-from trainer.logged import logged_step
+from trainer.logged import chosen_batch, logged_step
 
 _RUN_NAME = "run.json"
 _STAGE = "trainer.pretrain"
@@ -48,29 +48,32 @@ class Trace:
     """Fingerprint of the corpus and the config whose rules kept its documents."""
     applied: bool = True
     """No bad step, whose update is left out."""
+    left_out: int = 0
+    """Batches that were left out when this step was tried."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
 
 
-def trace(path: Path, step: int) -> Trace:
+def trace(path: Path, step: int, left_out: int | None = None) -> Trace:
     """Trace a step of a pretraining run.
 
     Args:
         path: a checkpoint artifact, ``runs/NAME/STAGE``, or ``runs/NAME``, finished or not.
         step: 1-based, as in ``metrics.jsonl``.
+        left_out: not what was trained, but which batch, from 1, was left out as a bad step.
 
     Raises:
         ConfigError: no pretraining there, or no such step.
     """
-    unfinished = None if _is_finished(path) else logged_step(path, step)
+    unfinished = None if _is_finished(path) else logged_step(path, step, left_out)
     if unfinished is not None:
         tokens, config, seed = Artifact.open(unfinished.tokens), unfinished.config, unfinished.seed
-        line, samples = unfinished.line, unfinished.samples
+        line, samples, bad = unfinished.line, unfinished.samples, unfinished.left_out
     else:
         made = _checkpoint(path)
-        line, samples = _samples_of(made, step)
+        line, samples, bad = _samples_of(made, step, left_out)
         config = PretrainConfig.model_validate(made.manifest.config["config"])
         tokens, seed = _parent(made, "tokens"), made.manifest.config["seed"]
     found, checksum = _documents(tokens, config, seed, samples)
@@ -82,6 +85,7 @@ def trace(path: Path, step: int) -> Trace:
         loss=line["loss"],
         grad_norm=line["grad_norm"],
         applied=line.get("event") != "bad_step",
+        left_out=bad,
         proved=checksum == line["data"],
         documents=[TracedDocument(**{**vars(d), "about": about.get(d.uid)}) for d in found],
         corpus=_origin(corpus) if corpus else None,
@@ -119,18 +123,27 @@ def _checkpoint(path: Path) -> Artifact:
     return made
 
 
-def _samples_of(made: Artifact, step: int) -> tuple[dict[str, Any], list[int]]:
-    """The step's line in the metrics, and the samples between the cursors around it."""
+def _samples_of(
+    made: Artifact, step: int, left_out: int | None
+) -> tuple[dict[str, Any], list[int], int]:
+    """The step's line in the metrics, the samples between the cursors around it, and how many
+    batches were left out there.
+    """
     text = made.path("metrics.jsonl").read_text(encoding="utf-8")
-    lines = [entry for entry in map(json.loads, text.splitlines()) if "loss" in entry]
-    by_step = {line["step"]: line for line in lines}
+    entries = [json.loads(line) for line in text.splitlines()]
+    bad = [entry for entry in entries if "left_out" in entry and entry["step"] == step]
+    if left_out is not None:
+        chosen = chosen_batch(bad, step, left_out)
+        line = {"event": "bad_step", "loss": chosen["bad_loss"], "grad_norm": None}
+        return {**line, "data": chosen["data"]}, chosen["left_out"], len(bad)
+    by_step = {line["step"]: line for line in entries if "loss" in line}
     if step not in by_step:
-        raise ConfigError(f"--step {step}: the run has steps 1 to {len(lines)}")
+        raise ConfigError(f"--step {step}: the run has steps 1 to {len(by_step)}")
     first = by_step[step - 1]["samples"] if step > 1 else 0
     ranges = json.loads(made.path("trainer.json").read_text(encoding="utf-8"))["skipped"]
-    left_out = {k for start, count in ranges for k in range(start, start + count)}
-    samples = [k for k in range(first, by_step[step]["samples"]) if k not in left_out]
-    return by_step[step], samples
+    skipped = {k for start, count in ranges for k in range(start, start + count)}
+    samples = [k for k in range(first, by_step[step]["samples"]) if k not in skipped]
+    return by_step[step], samples, len(bad)
 
 
 def _documents(

@@ -15,13 +15,19 @@ def add_trace(app: typer.Typer) -> None:
 def trace_command(
     run: Annotated[Path, typer.Argument(help="A pretraining run: runs/NAME or runs/NAME/STAGE.")],
     step: Annotated[int, typer.Option(min=1, help="Optimisation step, from 1.")],
+    left_out: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of the batches left out as bad steps there, the one of this number."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="Documents to show.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, all documents.")] = False,
 ) -> None:
     """Show the documents, URLs and scores behind a training step, e.g. a leap of the loss."""
     from trainer.trace import trace
 
-    found = trace(run, step)
+    found = trace(run, step, left_out)
     if json:
         typer.echo(json_module.dumps(found.to_json(), indent=1, default=str))
     else:
@@ -40,6 +46,10 @@ def _print(found: Any, count: int) -> None:
         f"step {found.step}: loss {loss}, {update}, samples {found.samples[0]} to "
         f"{found.samples[-1]}, {len(found.documents)} documents; {proof}"
     )
+    if found.left_out and found.applied:
+        console.print(
+            f"{found.left_out} batches were left out at this step: --left-out 1 shows one"
+        )
     for document in found.documents[:count]:
         about = document.about or {}
         name = about.get("url") or about.get("id") or "?"

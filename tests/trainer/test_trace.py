@@ -134,6 +134,54 @@ def test_steps_of_a_run_that_stopped_are_traced_from_its_logs(inputs: Inputs, tm
         trace(tmp_path / "runs" / "r", step + 1)
 
 
+@pytest.fixture(scope="module")
+def with_noise(inputs: Inputs) -> Inputs:
+    """A store with prose, and with text of characters that prose has not."""
+
+    def make_tokens(context: StageContext) -> dict:
+        root = context.out.path("tokens/train/store.json").parent
+        noise = "".join(chr(33 + (i * i + 7 * i) % 15) for i in range(4000))
+        texts = {"docs": list(enumerate(sentences(5, 300))), "noise": [(7, noise)]}
+        write_store(root, inputs.tokenizer, texts)
+        return {}
+
+    stage = Stage(name="trainer.test-noise", config=NoConfig, output="tokens", run=make_tokens)
+    tokens = run_stage(stage, NoConfig(), store=inputs.tokens.directory.parent.parent)
+    return Inputs(inputs.tokenizer, tokens, inputs.conversations)
+
+
+@pytest.mark.parametrize("action", ["skip", "rewind"])
+def test_a_batch_that_was_left_out_is_traced_when_the_run_is_done(with_noise: Inputs, action: str):
+    """Two batches of noise in a row, and one more; a rewind forgets none of them."""
+    domains = {0: "docs", 50: "noise", 60: "docs", 65: "noise", 70: "docs"}
+    mixture = [{"from_sample": k, "weights": {name: 1}} for k, name in domains.items()]
+    made = run_pretrain(
+        with_noise,
+        with_noise.tokens.directory.parent.parent,
+        workers=1,
+        steps=14,
+        checkpoint_every=5,
+        data={"mixture": mixture},
+        bad_steps={"action": action, "max_rise": 1.0, "window": 2},
+        optimiser={"lr": 0.01, "warmup_steps": 2},
+    )
+    bad = [(11, range(50, 55)), (11, range(55, 60)), (12, range(65, 70))]
+    found = [trace(made.directory, step, n) for (step, _), n in zip(bad, (1, 2, 1), strict=True)]
+    assert [(f.step, f.samples) for f in found] == [(step, list(run)) for step, run in bad]
+    assert {d.domain for f in found for d in f.documents} == {"noise"}
+    trained = [trace(made.directory, step) for step in range(1, 15)]
+    assert all(f.proved for f in [*found, *trained])
+    assert {f.applied for f in found} == {False}
+    assert {f.applied for f in trained} == {True}
+    assert [f.left_out for f in trained] == [0] * 10 + [2, 1, 0, 0]
+    seen = sorted(k for f in [*trained, *found] for k in f.samples)
+    assert seen == list(range(85)), "each sample once, trained or left out"
+    shown = CliRunner().invoke(app, ["trace", str(made.directory), "--step", "11"])
+    assert "2 batches were left out at this step" in " ".join(shown.output.split())
+    with pytest.raises(ConfigError, match="--left-out 2: 1 batches were left out at step 12"):
+        trace(made.directory, 12, 2)
+
+
 def test_what_cannot_be_traced_says_so(mixed: Artifact, inputs: Inputs, tmp_path: Path):
     with pytest.raises(ConfigError, match="steps 1 to 8"):
         trace(mixed.directory, 9)
