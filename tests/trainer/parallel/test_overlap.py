@@ -271,7 +271,7 @@ def test_state_goes_to_other_numbers_of_ranks_bit_by_bit(
 def test_overlapped_runs_take_the_steps_of_one(tmp_path: Path) -> None:
     """The real loop with rows shared between ranks, and with layers computed again."""
     tiny = {"shard_group": 2, "bucket_bytes": 2000}
-    layouts = {
+    layouts: dict[str, dict[str, Any]] = {
         "ulysses": {**tiny, "sequence_parallel": 2},
         "full": {**tiny, "recompute": "full"},
         "selective": {**tiny, "recompute": "selective"},

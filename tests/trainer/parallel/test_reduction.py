@@ -2,6 +2,7 @@
 
 import random
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ class Net(nn.Module):
         widths = [random.randint(1, 60) for _ in range(random.randint(2, 6))]
         self.unused = nn.Linear(3, random.randint(1, 300))
         self.norm = nn.LayerNorm(widths[0])
+        self.width = widths[0]
         self.layers = nn.ModuleList(map(nn.Linear, widths, [*widths[1:], widths[0]]))
         self.frozen = nn.Linear(widths[0], widths[0]).requires_grad_(False)
         self.tied = nn.Linear(widths[0], widths[0])
@@ -32,7 +34,7 @@ class Net(nn.Module):
         return torch.nn.functional.linear(self.frozen(x), self.tied.weight).square().sum()
 
     def batch(self) -> torch.Tensor:
-        return torch.randn(random.randint(1, 5), self.layers[0].in_features)
+        return torch.randn(random.randint(1, 5), self.width)
 
 
 def random_flat(net: Net) -> FlatWeights:
@@ -173,11 +175,12 @@ def test_a_collective_that_fails_is_told_once_and_stops_the_rest() -> None:
 
 
 def test_jobs_beside_keep_their_order() -> None:
-    thread, done = SideThread(), []
+    thread = SideThread()
+    done: list[int] = []
     for _ in range(3):
         wanted = list(range(random.randint(0, 50)))
         for number in wanted:
-            thread.submit(lambda number=number: done.append(number))
+            thread.submit(partial(done.append, number))
         thread.wait()
         assert done == wanted
         done.clear()
