@@ -54,6 +54,9 @@ class ParallelConfig(StageConfig):
     shard_group: int | None = execution(None, gt=0)
     """Optimiser state is sharded over this many neighbouring workers only (those of a node),
     gradients are reduced across the groups; for ZeRO 1. By default over all."""
+    bucket_bytes: int = execution(64 << 20, gt=0)
+    """Bytes of fp32 gradients that travel in one message, while the backward pass goes on: for
+    ``shard_group`` and ZeRO 0."""
     offload: bool = execution(False)
     """fp32 weights, moments and AdamW's step in the host's memory instead of the GPU's
     (ZeRO-Offload, arXiv:2101.06840): for one worker, and for ZeRO 1 to 3."""

@@ -58,9 +58,9 @@ def forward_backward(
     passes = micro_steps(len(samples), stepper.data_ranks, rows_per_pass)
     loss_sum = torch.zeros(())
     stepper.train(True)
-    for chunk in _padded(rows, passes, rows_per_pass, source.row_length):
+    for number, chunk in enumerate(_padded(rows, passes, rows_per_pass, source.row_length), 1):
         loss = stepper.loss(collate(chunk))
-        stepper.backward(loss / max(loss_tokens, 1.0))
+        stepper.backward(loss / max(loss_tokens, 1.0), last=number == passes)
         loss_sum += loss.detach().cpu()
         failpoint(f"{prefix}.mid_step")
     (total,) = stepper.total([float(loss_sum)])

@@ -38,7 +38,7 @@ def _run(stepper: PlainStepper, store: CheckpointStore | None, steps: int, rows:
     batch = collate([Row(x, np.roll(x, -1), np.zeros(LENGTH, np.int32)) for x in ids])
     started = time.monotonic()
     for step in range(steps):
-        stepper.backward(stepper.loss(batch) / batch.loss_tokens)
+        stepper.backward(stepper.loss(batch) / batch.loss_tokens, last=True)
         stepper.step(1e-4)
         if store is not None and step == 0:
             store.save(stepper, Cursor(step + 1, rows), [])

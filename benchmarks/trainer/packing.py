@@ -129,7 +129,8 @@ def run(stepper: PlainStepper, batches: Iterator[tuple[Any, int]], steps: int) -
     useful, started = 0, time.perf_counter()
     for _ in range(steps):
         batch, tokens = next(batches)
-        stepper.backward(stepper.loss(batch) / max(1, int((batch.labels != IGNORE).sum())))
+        loss_tokens = max(1, int((batch.labels != IGNORE).sum()))
+        stepper.backward(stepper.loss(batch) / loss_tokens, last=True)
         stepper.step(1e-4)
         useful += tokens
     return useful / (time.perf_counter() - started)

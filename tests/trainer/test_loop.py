@@ -114,7 +114,7 @@ def test_one_step_is_that_of_adamw_in_fp32(inputs: Inputs):
     (twin(batch) / batch.loss_tokens).backward()
     torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
     optimiser.step()
-    stepper.backward(stepper.loss(batch) / batch.loss_tokens)
+    stepper.backward(stepper.loss(batch) / batch.loss_tokens, last=True)
     stepper.step(1e-2)
     for (name, wanted), master in zip(twin.named_parameters(), stepper._master, strict=True):
         # Adam's first step is lr * sign(g): where g is near 0 its sign may differ.

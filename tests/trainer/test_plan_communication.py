@@ -102,6 +102,10 @@ def test_the_loop_pays_for_what_it_does_not_hide():
     for group in (8, 1024):
         ours = Layout(1024, 1, group, 2, 4)
         assert seconds(ours) > seconds(replace(ours, fp32_sums=False))
+    over_all, groups = Layout(1024, 1, 1024, 2, 4), Layout(1024, 1, 8, 2, 4)
+    assert groups.overlapped
+    assert not over_all.overlapped
+    assert seconds(groups) < 0.9 * seconds(over_all)
     assert Layout(16, 0, 1, 1, 1).gradient_bytes == Layout(16, 1, 8, 1, 1).gradient_bytes == 4
     assert Layout(16, 1, 16, 1, 1).gradient_bytes == Layout(16, 3, 16, 1, 1).gradient_bytes == 2
 

@@ -52,6 +52,7 @@ def _sharded(config: TrainConfig, module: Any, ranks: int) -> Stepper:
             module,
             config.optimiser,
             shard_group=parallel.shard_group or 1,
+            bucket_bytes=parallel.bucket_bytes,
             precision=config.precision,
         )
     from trainer.parallel.zero import ZeroStepper

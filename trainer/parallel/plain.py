@@ -59,8 +59,8 @@ class PlainStepper:
         """Summed loss of a batch."""
         return self._module(batch)
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Accumulate the gradient in fp32."""
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Accumulate the gradient in fp32; the last pass is like the others."""
         (loss * self._scale.value).backward()
         for low, master in zip(self._low, self._master, strict=True):
             if low is master or low.grad is None:

@@ -42,8 +42,12 @@ class Stepper(Protocol):
         """Summed loss of this rank's part of a batch, with its graph while training."""
         ...
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradient of this rank's share of the global loss."""
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Add the gradient of this rank's share of the global loss.
+
+        Args:
+            last: this is the step's last pass, so that its gradients may travel meanwhile.
+        """
         ...
 
     def step(self, lr: float) -> StepResult:

@@ -66,11 +66,12 @@ class ZeroStepper(Collective):
         """Summed loss of a batch."""
         return self._engine(batch)
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         """Add the gradient of this rank's share; the ranks are summed in the last one.
 
-        DeepSpeed averages over ranks and over accumulation steps. The loss is a share of
-        a global mean already, so the first is undone and the second switched off.
+        DeepSpeed counts the passes itself. It averages over ranks and over accumulation steps.
+        The loss is a share of a global mean already, so the first is undone and the second
+        switched off.
         """
         self._engine.backward(loss * self.world_size, scale_wrt_gas=False)
         if not self._engine.is_gradient_accumulation_boundary():

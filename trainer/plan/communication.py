@@ -30,6 +30,8 @@ REDUCE_BUCKET = 2.0**29
 """Bytes of one gradient message of a ZeRO optimiser: InternEvo's ``reduce_bucket_size``."""
 DDP_BUCKET = 25 * 2.0**20
 """Bytes of one gradient message of PyTorch DDP: its ``bucket_cap_mb``."""
+LOOP_BUCKET = 64 * 2.0**20
+"""Bytes of one gradient message of the training loop's own: ``parallel.bucket_bytes``."""
 TREE_LIMIT = 2.0**26
 """Messages up to this many bytes may go by trees."""
 

@@ -30,8 +30,8 @@ class Layout:
     offload: bool = False
     """Optimiser state and its step in the host's memory."""
     fp32_sums: bool = True
-    """As the training loop does it: gradients are summed in fp32 over passes, and without ZeRO 3
-    reduced when the backward pass is over."""
+    """As the training loop does it: gradients are summed in fp32 over passes, and those of
+    DeepSpeed's ZeRO 1 and 2 are reduced when the backward pass is over."""
 
     @property
     def replicas(self) -> int:
@@ -50,8 +50,19 @@ class Layout:
         fp32 where it is replicated (PyTorch's DDP reduces in the dtype of the weights, which
         autocast leaves in fp32) and, in the training loop, where it is sharded in groups.
         """
-        grouped = self.fp32_sums and self.zero == 1 and self.shard_group < self.data_ranks
-        return 4 if self.zero == 0 or grouped else 2
+        return 4 if self.zero == 0 or self.loop_groups else 2
+
+    @property
+    def loop_groups(self) -> bool:
+        """Whether the training loop shards in groups: inside them gradients are scattered, then
+        the parts are summed across.
+        """
+        return self.fp32_sums and self.zero == 1 and self.shard_group < self.data_ranks
+
+    @property
+    def overlapped(self) -> bool:
+        """Whether gradients are reduced while the backward pass goes on."""
+        return not self.fp32_sums or self.zero in (0, 3) or self.loop_groups
 
     def micro_tokens(self, length: int) -> float:
         """Tokens per GPU of one forward pass, for sequences of ``length`` tokens."""

@@ -9,7 +9,7 @@ flash attention as transformers runs it: norms work in fp32 and keep their input
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
-from trainer.plan.communication import REDUCE_BUCKET
+from trainer.plan.communication import LOOP_BUCKET, REDUCE_BUCKET
 from trainer.plan.layout import Layout
 from trainer.plan.model import Shape
 
@@ -105,7 +105,10 @@ def _at_loss(shape: Shape, layout: Layout, length: int, on_cpu: bool) -> _Passin
     return _Passing(
         activations=kept_bytes(shape, layout, length),
         logits=_logits(shape, layout, length, on_cpu),
-        buffers=_sums(shape, layout) + _gathered(shape, layout) + _foreign(shape, layout),
+        buffers=_sums(shape, layout)
+        + _gathered(shape, layout)
+        + _foreign(shape, layout)
+        + (_received(shape, layout) if on_cpu else 0.0),
         gradients=_gradients(shape, layout) if _standing(layout) else 0.0,
     )
 
@@ -215,6 +218,13 @@ def _bucket(shape: Shape, layout: Layout) -> float:
     if layout.zero != 2 or not layout.fp32_sums:
         return 0.0
     return min(2 * REDUCE_BUCKET, BF16 * shape.parameters / layout.tensor)
+
+
+def _received(shape: Shape, layout: Layout) -> float:
+    """Into which ranks of a group on CPUs receive the gradients of a bucket from each other."""
+    if not layout.loop_groups or layout.shard_group == 1:
+        return 0.0
+    return min(LOOP_BUCKET, FP32 * shape.parameters / layout.tensor)
 
 
 def _foreign(shape: Shape, layout: Layout) -> float:

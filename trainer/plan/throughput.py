@@ -106,9 +106,9 @@ class Job:
     """A model laid out on a cluster; knows the time of its step.
 
     ZeRO-0 to -2 reduce gradients during the last micro-step's backward pass (ZeRO-2 during
-    every one), the training loop's own after it; ZeRO-1 and -2 then send the updated
-    parameters round. ZeRO-3 gathers parameters in forward and backward and scatters
-    gradients, in every micro-step.
+    every one), the training loop's ZeRO-1 over all ranks and -2 after it; ZeRO-1 and -2 then
+    send the updated parameters round. ZeRO-3 gathers parameters in forward and backward and
+    scatters gradients, in every micro-step.
     """
 
     parameters: float
@@ -153,10 +153,10 @@ class Job:
         steps = self.layout.accumulation
         reducing = steps if self.layout.zero == 2 else 1
         each = backward / steps
-        if self.layout.fp32_sums:
-            both = each + self._reduction()
-        else:
+        if self.layout.overlapped:
             both = comm.overlapped(each, self._reduction(), self.constants)
+        else:
+            both = each + self._reduction()
         return forward + each * (steps - reducing) + both * reducing + self._sync()
 
     def _pass(self, group: Group, messages: float) -> float:
@@ -166,8 +166,24 @@ class Job:
         if self.layout.zero == 2:
             return self._pass(self._data, max(1.0, self._size / comm.REDUCE_BUCKET))
         size = self._size * self.layout.gradient_bytes / PARAMETER_BYTES
-        bucket = comm.REDUCE_BUCKET if self.layout.zero else comm.DDP_BUCKET
+        if self.layout.loop_groups:
+            return self._in_groups(size)
+        bucket = comm.REDUCE_BUCKET if self.layout.zero else self._replica_bucket
         return comm.all_reduce(size, self._data, self.cluster, self.constants, bucket)
+
+    @property
+    def _replica_bucket(self) -> float:
+        return comm.LOOP_BUCKET if self.layout.fp32_sums else comm.DDP_BUCKET
+
+    def _in_groups(self, size: float) -> float:
+        """Seconds to scatter gradients inside the groups and sum each rank's part across them."""
+        layout, shards = self.layout, self._shards
+        messages = max(1.0, size / comm.LOOP_BUCKET)
+        across = Group(layout.data_ranks // shards.ranks, shards.ranks * layout.tensor)
+        piece, bucket = size / shards.ranks, comm.LOOP_BUCKET / shards.ranks
+        return comm.ring_pass(
+            size, shards, self.cluster, self.constants, messages
+        ) + comm.all_reduce(piece, across, self.cluster, self.constants, bucket)
 
     def _sync(self) -> float:
         """Seconds to send updated parameters from their owners to all; nothing hides it."""
