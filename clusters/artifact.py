@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from clusters.config import explain_json
 from clusters.failpoints import failpoint
 from clusters.files import link_or_copy, publish
 from clusters.units import Units
@@ -62,7 +63,12 @@ class Artifact:
             raise ArtifactError(
                 f"{directory}: no {MANIFEST_NAME}, so no finished artifact; run its stage again"
             ) from None
-        except (ValidationError, OSError) as error:
+        except ValidationError as error:
+            why = explain_json(error, Manifest)
+            raise ArtifactError(
+                f"{path}: unreadable manifest: {why}; remove the folder and run its stage again"
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path}: unreadable manifest: {error}") from error
         if kind is not None and manifest.kind != kind:
             raise ArtifactError(f"{directory}: holds {manifest.kind!r}, expected {kind!r}")

@@ -59,6 +59,14 @@ def nearest(word: str, known: list[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
+def explain_json(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line on a JSON file that is no ``model``: the first problem, by its key."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":  # its input is the whole file
+        return str(first["msg"])
+    return explain(error, model, "").splitlines()[0]
+
+
 def explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
     """One line per problem: full key, value, what is allowed, the nearest known key."""
     lines = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from clusters.config import explain
+from clusters.config import explain_json
 from clusters.stage import StageError
 from contracts.manifest import hash_file
 from contracts.token_store import (
@@ -175,23 +175,16 @@ def _read_meta(path: Path) -> TokenStoreMeta:
         meta = TokenStoreMeta.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TokenStoreError(f"{path}: missing, so no token store; run its stage again") from None
-    except (ValidationError, UnicodeDecodeError, OSError) as error:
+    except ValidationError as error:
+        why = explain_json(error, TokenStoreMeta)
         raise TokenStoreError(
-            f"{path}: unreadable: {_why(error)}; remove the store and tokenise again"
+            f"{path}: unreadable: {why}; remove the store and tokenise again"
         ) from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise TokenStoreError(f"{path}: unreadable: {error}") from error
     if meta.dtype == "uint16" and token_dtype(meta.vocab_size) != "uint16":
         raise TokenStoreError(f"{path}: dtype uint16 cannot hold {meta.vocab_size} token ids")
     return meta
-
-
-def _why(error: Exception) -> str:
-    """One line: what is wrong, at which key."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":  # its input is the whole file
-        return str(first["msg"])
-    return explain(error, TokenStoreMeta, "").splitlines()[0]
 
 
 def _check_sizes(root: Path, meta: TokenStoreMeta, shard: Shard) -> None:

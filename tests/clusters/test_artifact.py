@@ -1,4 +1,5 @@
 import contextlib
+import json
 import threading
 from pathlib import Path
 
@@ -102,6 +103,16 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
         Artifact.open(artifact.directory, "other")
     with pytest.raises(ArtifactError, match="no 'model'"):
         artifact.path("model")
-    (artifact.directory / "manifest.json").write_text("{")
+    manifest = artifact.directory / "manifest.json"
+    whole = json.loads(manifest.read_text())
+    for text, said in [
+        ("{", "Invalid JSON"),
+        (json.dumps(whole | {"kind": 3}), "kind: .*string, got 3; remove the folder"),
+        (json.dumps({**whole, "files": None}), "files: .*array, got None"),
+    ]:
+        manifest.write_text(text)
+        with pytest.raises(ArtifactError, match=f"^[^\n]*unreadable manifest: {said}[^\n]*$"):
+            Artifact.open(artifact.directory)
+    manifest.write_bytes(b"\xff\xfe")
     with pytest.raises(ArtifactError, match="unreadable manifest"):
         Artifact.open(artifact.directory)

@@ -18,9 +18,9 @@ def plan_command(
     model: Annotated[
         str, typer.Option(help="Preset (7b, internlm2-20b, llama3-8b, ...) or a config.json.")
     ] = "7b",
-    hardware: Annotated[str, typer.Option(help="Cluster preset, e.g. a100-80g, h100.")] = (
-        "a100-80g"
-    ),
+    hardware: Annotated[
+        str, typer.Option(help="Cluster preset, e.g. a100-80g, h100, or a YAML file of your own.")
+    ] = "a100-80g",
     gpus: Annotated[str, typer.Option(help="GPU counts: N,N,...")] = "8,64,512,1024",
     global_batch: Annotated[
         int | None, typer.Option(min=1, help="Sequences per step; else 16,384 tokens per GPU.")
@@ -44,13 +44,16 @@ def plan_command(
     if validate is not None:
         _validate(validate, json)
         return
-    from trainer.plan.hardware import find_cluster
+    from trainer.plan.hardware import find_cluster, resized
+    from trainer.plan.hardware_file import read_cluster
     from trainer.plan.model import find_shape
     from trainer.plan.search import Question, Refusal, plan
 
     if efficiency is not None and not 0 < efficiency <= 1:
         raise ConfigError(f"--efficiency {efficiency}: a share above 0 and up to 1")
-    cluster = find_cluster(hardware, node_gbit_s, gpus_per_node)
+    own = Path(hardware).suffix in (".yaml", ".yml")
+    cluster = read_cluster(Path(hardware)) if own else find_cluster(hardware)
+    cluster = resized(cluster, node_gbit_s, gpus_per_node)
     question = Question(find_shape(model), cluster, sequence_length, global_batch, efficiency)
     answers = [plan(question, count) for count in _counts(gpus)]
     _print_plan(question, answers, json)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clusters.config import ConfigError, nearest
 
@@ -176,13 +176,24 @@ def find_cluster(
     if preset is None:
         known = sorted({*_CLUSTERS, *GPUS})
         raise ConfigError(
-            f"--hardware {name!r}: unknown{nearest(name, known)}; known: {', '.join(known)}"
+            f"--hardware {name!r}: unknown{nearest(name, known)}; known: {', '.join(known)}; "
+            "or a YAML file of your own cluster (docs/plan.md)"
         )
-    gbit = preset[2] if node_gbit_s is None else node_gbit_s
-    per_node = preset[1] if gpus_per_node is None else gpus_per_node
+    host = 0.0 if preset[0] == "cpu" else Cluster.host_memory  # its memory is the host's
+    cluster = Cluster(GPUS[preset[0]], preset[1], preset[2] * 1e9 / 8, host)
+    return resized(cluster, node_gbit_s, gpus_per_node)
+
+
+def resized(cluster: Cluster, node_gbit_s: float | None, gpus_per_node: int | None) -> Cluster:
+    """The cluster with another network or node size where one is given.
+
+    Raises:
+        ConfigError: a number that makes no cluster.
+    """
+    gbit = cluster.node_bandwidth * 8 / 1e9 if node_gbit_s is None else node_gbit_s
+    per_node = cluster.gpus_per_node if gpus_per_node is None else gpus_per_node
     if not 0 < gbit < math.inf or per_node <= 0:
         raise ConfigError(
             f"--node-gbit-s {gbit}, --gpus-per-node {per_node}: both must be numbers above 0"
         )
-    host = 0.0 if preset[0] == "cpu" else Cluster.host_memory  # its memory is the host's
-    return Cluster(GPUS[preset[0]], per_node, gbit * 1e9 / 8, host)
+    return replace(cluster, gpus_per_node=per_node, node_bandwidth=gbit * 1e9 / 8)
