@@ -287,7 +287,7 @@ def rewritten(source: Path, target: Path, **changes: Any) -> Path:
         ({"init_lora_weights": "olora"}, r"'olora' changes the base's own weights"),
         (
             {"alora_invocation_tokens": [5, 6]},
-            r"alora_invocation_tokens: \[5, 6\] is not supported",
+            r"alora_invocation_tokens: \[5, 6\] is not",
         ),
         ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern: 0; a rank is at least 1"),
         ({"alpha_pattern": {"(": 4}}, r"no regular expression"),
