@@ -97,5 +97,5 @@ def test_converted_weights_are_checked_too(change: Any, says: str, tmp_path: Pat
 
 def test_a_cut_model_says_what_to_do_about_older_names(tmp_path: Path) -> None:
     folder = ModelFolder(make("mixtral", tmp_path / "old", num_local_experts=4))
-    with pytest.raises(ModelError, match="unknown weight .*only tensor_parallel 1 reads it"):
+    with pytest.raises(ModelError, match=r"unknown weight .*only tensor_parallel 1 reads it"):
         fill(empty_model(folder), folder, lambda name, whole: whole)
