@@ -52,8 +52,8 @@ class Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "text": "a", "finish_reason": None, "logprobs": None}
         usage = {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5}
         for count in (2, 4, 6) if self.usage_each else ():
-            said = {**usage, "completion_tokens": count}
-            event = {**CHUNK, "choices": [choice], "usage": said}
+            so_far = {**usage, "completion_tokens": count}
+            event = {**CHUNK, "choices": [choice], "usage": so_far}
             self.piece(f"data: {json.dumps(event)}\n\n".encode())
         if self.usage_each:
             return self.piece(b"data: [DONE]\n\n")
