@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _BUILDING = threading.Lock()
 """transformers switches initialisation off for the whole process: one model at a time."""
+_OLD_NAMES = (
+    "; where it is an older name, only tensor_parallel 1 reads it: use that, or write the folder "
+    "anew with transformers' from_pretrained and save_pretrained"
+)
 
 
 def empty_model(folder: ModelFolder, device: "torch.device | None" = None) -> "PreTrainedModel":
@@ -58,7 +62,7 @@ def fill(model: "PreTrainedModel", folder: ModelFolder, part: "Part | None" = No
     seen = set()
     for name, tensor in model_tensors(folder):
         if name not in own:
-            raise _unknown(folder, name)
+            raise _unknown(folder, name, "" if part is None else _OLD_NAMES)
         if part is not None:
             tensor = part(name, tensor)
         if own[name].shape != tensor.shape:
@@ -119,8 +123,8 @@ def _tied(model: "PreTrainedModel") -> dict[str, Any]:
     return getattr(model, "all_tied_weights_keys", None) or {}
 
 
-def _unknown(folder: ModelFolder, name: str) -> ModelError:
-    return ModelError(f"{folder.path}: unknown weight {name!r} for this config.json")
+def _unknown(folder: ModelFolder, name: str, remedy: str = "") -> ModelError:
+    return ModelError(f"{folder.path}: unknown weight {name!r} for this config.json{remedy}")
 
 
 def _refuse_missing(folder: ModelFolder, missing: set[str]) -> None:

@@ -184,17 +184,19 @@ def bench_and_report(
     """
     from rich.console import Console
 
-    from serving.bench.plot import draw
+    from serving.bench.plot import check_plot, draw
     from serving.bench.render import render
 
     if json_to not in (None, "-") and not Path(str(json_to)).absolute().parent.is_dir():
         raise ConfigError(f"--json {json_to}: no such folder")
+    if plot_to is not None:
+        check_plot(plot_to)
     result, records = run_bench(target, load, settings, api_key)
     render(result, Console(stderr=json_to == "-"))
-    if plot_to is not None:
-        draw(records, f"{target}: {result['load']}", plot_to)
     if json_to is not None:
         _write(result, json_to)
+    if plot_to is not None:
+        draw(records, f"{target}: {result['load']}", plot_to)
 
 
 def _write(result: dict[str, Any], target: str) -> None:

@@ -13,6 +13,19 @@ from serving.bench.summary import first_waits, token_gaps
 _BINS = 40
 
 
+def check_plot(path: Path) -> None:
+    """Refuse a picture's file before anything is measured.
+
+    Raises:
+        ConfigError: no format has its ending.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in known:
+        raise ConfigError(f"--plot {path}: no such format; there are {', '.join(sorted(known))}")
+
+
 def draw(records: Sequence[Record], title: str, path: Path) -> None:
     """Write the picture; the file's ending says the format.
 

@@ -98,7 +98,7 @@ class EndpointTarget:
         the end ``usage`` says how many there were: the difference counts as the last event's.
         """
         prompt = ask.prompt if isinstance(ask.prompt, str) else list(ask.prompt)
-        seen = 0
+        seen, usage, ended = 0, None, False
         try:
             events = await self._client.completions.create(
                 model=self._model,
@@ -111,12 +111,19 @@ class EndpointTarget:
             )
             async for event in events:
                 tokens = sum(_tokens(choice) for choice in event.choices)
+                ended |= any(choice.finish_reason for choice in event.choices)
                 seen += tokens
                 if tokens:
                     yield Arrival(tokens)
                 if event.usage is not None:
-                    self._note(event.usage)
-                    yield Arrival(event.usage.completion_tokens - seen, event.usage.prompt_tokens)
+                    # Some endpoints say it with every event: each time of all so far.
+                    usage, late = event.usage, event.usage.completion_tokens - seen
+                    seen += max(late, 0)
+                    yield Arrival(late, usage.prompt_tokens)
+            self._note(usage)
+            # Without chunks or a length HTTP itself cannot tell a broken answer from a whole one.
+            if not ended and usage is None:
+                raise ValueError("the stream ended without finish_reason and usage")
         # A stream that breaks off raises what the HTTP library below raises, whichever it is.
         except Exception as error:
             raise TargetError(f"{type(error).__name__}: {error}") from error

@@ -28,8 +28,14 @@ class Matcher:
         self._vocab_size = vocab_size
 
     def allowed(self) -> torch.Tensor:
-        """(vocabulary,): True where the token may come next."""
+        """(vocabulary,): True where the token may come next.
+
+        Raises:
+            EngineError: nothing can, or the grammar grew too complex.
+        """
         packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        if self._matcher.is_error():
+            raise EngineError(f"the guide failed: {_reason(self._matcher)}")
         bits = np.unpackbits(packed, bitorder="little")[: self._vocab_size].astype(bool)
         allowed = torch.zeros(self._vocab_size, dtype=torch.bool)
         allowed[: len(bits)] = torch.from_numpy(bits)
@@ -42,7 +48,7 @@ class Matcher:
             EngineError: the grammar does not go on, or grew too complex.
         """
         if not self._matcher.consume_token(token):
-            raise EngineError(f"the guide failed: {self._matcher.get_error()}")
+            raise EngineError(f"the guide failed: {_reason(self._matcher)}")
 
     @property
     def complete(self) -> bool:
@@ -71,9 +77,10 @@ class Guides:
         """
         grammar = _grammar(guide)
         matcher = llguidance.LLMatcher(self._own_tokenizer(), grammar, log_level=0)
+        if not matcher.is_error():
+            matcher.compute_bitmask()  # a schema that refers to nothing but itself fails here
         if matcher.is_error():
-            reason = matcher.get_error().strip().splitlines()[0]
-            raise InvalidSampling(f"guide: no usable {guide.kind.value}: {reason}")
+            raise InvalidSampling(f"guide: no usable {guide.kind.value}: {_reason(matcher)}")
         return Matcher(matcher, self._vocab_size)
 
     def _own_tokenizer(self) -> llguidance.LLTokenizer:
@@ -83,6 +90,14 @@ class Guides:
                 size = max(self._vocab_size, len(tokenizer))
                 self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, size, stops or None)
             return self._tokenizer
+
+
+def _reason(matcher: llguidance.LLMatcher) -> str:
+    """Why it failed: the first line of what it says, and a parser's reason further down."""
+    first, *more = matcher.get_error().strip().splitlines() or ["it gives no reason"]
+    if first == "NoExtensionBias":
+        return "no text matches it from here on"
+    return " ".join([first, *(line for line in more if line.startswith("error:"))])
 
 
 def _grammar(guide: Guide) -> str:

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from contracts.engine import EngineError, Scored
+from contracts.engine import Scored
 from serving.engine.attention import ATTENTION, attending
 from serving.engine.batch import Batch, BatchBuilder
 from serving.engine.blocks import BlockTable
 from serving.engine.cache import CacheShape, Int8Cache, PagedCache
 from serving.engine.decoder import decoder_of, known_family
+from serving.engine.new_weights import checked
 from serving.engine.pieces import kernels_for
 from serving.engine.plan import Chunk
 from serving.engine.plan import Sequence as Scheduled
@@ -228,7 +229,7 @@ class ModelRunner:
         """Copy new weights over the old ones, all or none.
 
         Raises:
-            EngineError: a name is missing or unknown, or a shape differs.
+            EngineError: they do not fit; see ``serving.engine.new_weights``.
         """
         own = self._model.state_dict()
         for name, value in self.checked(state).items():
@@ -238,23 +239,10 @@ class ModelRunner:
         """New weights as tensors.
 
         Raises:
-            EngineError: a name is missing or unknown, or a shape differs.
+            EngineError: they do not fit; see ``serving.engine.new_weights``.
         """
-        own = self._model.state_dict()
-        new = {name: torch.as_tensor(value) for name, value in state.items()}
         tied = getattr(self._model, "all_tied_weights_keys", None) or {}
-        missing = own.keys() - new.keys() - set(tied)
-        unknown = new.keys() - own.keys()
-        if missing or unknown:
-            raise EngineError(f"weights: missing {sorted(missing)}, unknown {sorted(unknown)}")
-        for name, value in new.items():
-            part = self.part_of(name, value)
-            if part.shape != own[name].shape:
-                raise EngineError(
-                    f"weights: {name} has shape {tuple(part.shape)}, "
-                    f"the model needs {tuple(own[name].shape)}"
-                )
-        return new
+        return checked(state, self._model.state_dict(), tied, self.part_of)
 
     def part_of(self, name: str, whole: torch.Tensor) -> torch.Tensor:
         """What of a tensor this runner's model holds: all of it."""

@@ -26,6 +26,7 @@ from contracts.engine import (
 from serving.directory import ModelError, model_digest
 from serving.engine.checks import check_ids, check_request
 from serving.engine.errors import Interrupted
+from serving.engine.new_weights import checked
 from serving.engine.stream import Stream, deliver
 from serving.engines.offered import check_offered
 from serving.folder import ModelFolder
@@ -169,16 +170,11 @@ class ReferenceEngine:
         """Replace the weights between two steps; running requests go on with the new ones.
 
         Raises:
-            EngineError: names or shapes do not fit; the old weights stay.
+            EngineError: names, shapes or values do not fit; the old weights stay.
         """
         own = self._model.state_dict()
-        new = {name: torch.as_tensor(value) for name, value in state.items()}
-        tied = set(getattr(self._model, "all_tied_weights_keys", None) or {})
-        if own.keys() - new.keys() - tied or new.keys() - own.keys():
-            raise EngineError("weights: missing or unknown names")
-        for name, value in new.items():
-            if value.shape != own[name].shape:
-                raise EngineError(f"weights: {name} has shape {tuple(value.shape)}")
+        tied = getattr(self._model, "all_tied_weights_keys", None) or {}
+        new = checked(state, own, tied, lambda _, whole: whole)
         with self._paused(), torch.no_grad():
             for name, value in new.items():
                 own[name].copy_(value)

@@ -7,6 +7,7 @@ An adapter adds ``scale * B (A x)`` to a linear layer's output (Hu et al. 2021, 
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,14 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "fan_in_fan_out": (False, None),
     "trainable_token_indices": (None, []),
     "target_parameters": (None, []),
+    "use_qalora": (False, None),
+    "alora_invocation_tokens": (None, []),
+    "arrow_config": (None,),
+    "kasa_config": (None,),
 }
 """Settings that mean more than two matrices per layer, and the values that mean nothing."""
+_MOVES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Beginnings of ``init_lora_weights`` that also take the matrices' first values off the base."""
 
 
 class AdapterError(EngineError):
@@ -105,7 +112,8 @@ def _config(path: Path) -> _Said:
         raise AdapterError(f"{path}: missing; is this an adapter's folder?") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise AdapterError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        key = ".".join(map(str, first["loc"])) or "the whole"
+        raise AdapterError(f"{path}: {key}: {first['msg']}") from error
     except (OSError, ValueError) as error:
         raise AdapterError(f"{path}: unreadable: {error}") from error
     if said.peft_type != "LORA":
@@ -113,6 +121,13 @@ def _config(path: Path) -> _Said:
     for key, harmless in _REFUSED.items():
         if raw.get(key) not in harmless:
             raise AdapterError(f"{path}: {key}: {raw[key]!r} is not supported; merge the adapter")
+    start = raw.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_MOVES_THE_BASE):
+        raise AdapterError(
+            f"{path}: init_lora_weights: {start!r} changes the base's own weights, which are "
+            "shared here; merge the adapter, or let peft save it as plain LoRA "
+            "(path_initial_model_for_weight_conversion)"
+        )
     if said.r < 1:
         raise AdapterError(f"{path}: r: {said.r}; a rank is at least 1")
     return said
@@ -124,7 +139,9 @@ def _tensors(path: Path) -> "dict[str, torch.Tensor]":
 
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError) as error:
         raise AdapterError(f"{path}: damaged or half written ({error})") from error
 
 
@@ -139,22 +156,39 @@ def _place(key: str, path: Path) -> tuple[str, str]:
 
 
 def _pair(module: str, found: "dict[str, torch.Tensor]", said: _Said, path: Path) -> Pair:
-    from peft.utils.other import get_pattern_key
+    import torch
 
     where = f"{path / WEIGHTS}: {module}"
     if found.keys() != {"A", "B"}:
         raise AdapterError(f"{where}: only lora_{next(iter(found))} is there")
-    rank = said.rank_pattern.get(get_pattern_key(list(said.rank_pattern), module), said.r)
-    alpha = said.alpha_pattern.get(
-        get_pattern_key(list(said.alpha_pattern), module), said.lora_alpha
-    )
+    rank, alpha = _rank_and_alpha(module, said, path)
     a, b = found["A"], found["B"]
     if a.dim() != 2 or b.dim() != 2 or (len(a), b.shape[1]) != (rank, rank):
         raise AdapterError(
             f"{where}: lora_A is {tuple(a.shape)} and lora_B {tuple(b.shape)}; "
             f"{CONFIG} says rank {rank}"
         )
-    return Pair(a, b.float() * (alpha / (math.sqrt(rank) if said.use_rslora else rank)))
+    scaled = b.float() * (alpha / (math.sqrt(rank) if said.use_rslora else rank))
+    if not (torch.isfinite(a).all() and torch.isfinite(scaled).all()):
+        raise AdapterError(f"{where}: NaN or infinity in its matrices or its alpha")
+    return Pair(a, scaled)
+
+
+def _rank_and_alpha(module: str, said: _Said, path: Path) -> tuple[int, float]:
+    """What the config says of one module, by pattern where one fits it."""
+    from peft.utils.other import get_pattern_key
+
+    try:
+        rank = said.rank_pattern.get(get_pattern_key(list(said.rank_pattern), module), said.r)
+        alpha = said.alpha_pattern.get(
+            get_pattern_key(list(said.alpha_pattern), module), said.lora_alpha
+        )
+    except re.error as error:
+        where = f"{path / CONFIG}: rank_pattern or alpha_pattern"
+        raise AdapterError(f"{where}: no regular expression: {error}") from error
+    if rank < 1:
+        raise AdapterError(f"{path / CONFIG}: rank_pattern: {rank}; a rank is at least 1")
+    return rank, alpha
 
 
 def _digest(path: Path) -> str:

@@ -23,6 +23,10 @@ def check_adapter(model: nn.Module, adapter: Adapter, ranks: int = 1) -> None:
     made_for = f"; the adapter was trained on {adapter.base!r}" if adapter.base else ""
     for name, pair in adapter.pairs.items():
         layer = _layer(model, name)
+        if layer is None and name == "lm_head":
+            raise AdapterError(
+                "adapter: lm_head: the output projection takes none; merge the adapter"
+            )
         if layer is None:
             raise AdapterError(f"adapter: {name} is no linear layer of this model{made_for}")
         along = getattr(layer, "cut_along", None)

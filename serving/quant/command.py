@@ -36,7 +36,7 @@ def quantize_model(asked: Asked) -> None:
     """
     config = config_of(asked)
     source = resolve_model(asked.model)
-    if asked.out.exists():
+    if asked.out.exists() or asked.out.is_symlink():
         raise ConfigError(f"--out {asked.out}: exists already; name a folder that does not")
     calibration, held_out = _texts(asked, config, source)
     progress = Progress(sys.stderr)

@@ -47,10 +47,13 @@ def work_beside(out: Path, asked: dict[str, Any], progress: Progress) -> Iterato
         progress: told of what is kept.
 
     Raises:
-        ConfigError: another process makes the same folder, or it exists.
+        ConfigError: another process makes the same folder, it exists, or none can be made there.
     """
     folder = out.with_name(f".{out.name}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {folder} cannot be made: {error.strerror}") from error
     with open(folder / _LOCK, "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

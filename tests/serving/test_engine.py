@@ -282,6 +282,18 @@ def test_update_weights(model_dir: Path, tmp_path: Path) -> None:
             await engine.update_weights({**state, "model.norm.weight": torch.ones(3)}, 1)
         with pytest.raises(EngineError, match="unknown"):
             await engine.update_weights({**state, "nonsense": torch.ones(3)}, 1)
+        norm = state["model.norm.weight"]
+        for wrong, says in (
+            (norm.index_fill(0, torch.tensor([3]), torch.nan), "norm.weight goes from nan"),
+            (norm.index_fill(0, torch.tensor([3]), -torch.inf), "goes from -inf"),
+            (norm.double() * 1e300, r"torch\.float32 holds"),
+            (norm.to(torch.complex64), "no dense tensor of real numbers"),
+            ("weights", "norm.weight is no tensor"),
+        ):
+            with pytest.raises(EngineError, match=says):
+                await engine.update_weights({**state, "model.norm.weight": wrong}, 1)
+        with pytest.raises(EngineError, match="no state dict"):
+            await engine.update_weights(list(state.values()), 1)  # type: ignore[arg-type]
         assert await collect(engine, request) == before
         await engine.update_weights(state, 7)
         chunks = [c async for c in engine.submit(request)]

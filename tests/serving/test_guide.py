@@ -82,8 +82,16 @@ def test_json_of_a_schema(guides: Guides, tokenizer: ChatTokenizer) -> None:
         (GuideKind.JSON_SCHEMA, "{"),
         (GuideKind.JSON_SCHEMA, '{"type": 7}'),
         (GuideKind.JSON_SCHEMA, '{"$ref": "#/nowhere"}'),
+        (GuideKind.JSON_SCHEMA, '{"$ref": "#"}'),
     ],
 )
 def test_no_usable_guide(guides: Guides, kind: GuideKind, text: str) -> None:
     with pytest.raises(InvalidSampling, match=f"guide: no usable {kind.value}: ."):
         guides.matcher(Guide(kind, text))
+
+
+def test_a_parsers_reason_is_said(guides: Guides) -> None:
+    with pytest.raises(InvalidSampling, match="error: unclosed group"):
+        guides.matcher(Guide(GuideKind.REGEX, "(a"))
+    with pytest.raises(InvalidSampling, match="no text matches it"):
+        guides.matcher(Guide(GuideKind.JSON_SCHEMA, '{"$ref": "#"}'))

@@ -9,7 +9,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from serving.directory import ModelError
+from serving.folder import ModelFolder
 from serving.load import load_engine, load_model
+from serving.weights import empty_model, fill
 from tests.serving.test_families import SIZES
 
 EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}
@@ -91,3 +93,9 @@ def test_converted_weights_are_checked_too(change: Any, says: str, tmp_path: Pat
     make("mixtral", whole, num_local_experts=4)
     with pytest.raises(ModelError, match=says):
         load_model(damaged(whole, broken, change))
+
+
+def test_a_cut_model_says_what_to_do_about_older_names(tmp_path: Path) -> None:
+    folder = ModelFolder(make("mixtral", tmp_path / "old", num_local_experts=4))
+    with pytest.raises(ModelError, match=r"unknown weight .*only tensor_parallel 1 reads it"):
+        fill(empty_model(folder), folder, lambda name, whole: whole)

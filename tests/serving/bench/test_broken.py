@@ -4,15 +4,18 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from clusters.config import ConfigError
-from serving.bench.command import Load, run_bench
+from serving.bench.command import Load, bench_and_report, run_bench
 from serving.bench.lengths import parse_lengths
 from serving.settings import EngineSettings
 
 MODELS = {"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "x"}]}
+COUNTING = threading.Lock()
+"""Streams are asked for at once, each in a thread."""
 CHUNK = {"id": "1", "object": "text_completion", "created": 0, "model": "m"}
 
 
@@ -20,6 +23,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers the third stream, and each one after it, by half."""
 
     asked = 0
+    chunked = True
+    usage_each = False
     models: object = MODELS
     protocol_version = "HTTP/1.1"
 
@@ -35,14 +40,23 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if not body.get("stream"):
             return self.reply(json.dumps({**CHUNK, "choices": []}).encode())
-        type(self).asked += 1
-        whole = self.asked < 3
+        with COUNTING:
+            type(self).asked += 1
+            whole = self.asked < 3
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
-        self.send_header("transfer-encoding", "chunked")
+        if self.chunked:
+            self.send_header("transfer-encoding", "chunked")
+        self.close_connection = not self.chunked
         self.end_headers()
         choice = {"index": 0, "text": "a", "finish_reason": None, "logprobs": None}
         usage = {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5}
+        for count in (2, 4, 6) if self.usage_each else ():
+            so_far = {**usage, "completion_tokens": count}
+            event = {**CHUNK, "choices": [choice], "usage": so_far}
+            self.piece(f"data: {json.dumps(event)}\n\n".encode())
+        if self.usage_each:
+            return self.piece(b"data: [DONE]\n\n")
         self.piece(f"data: {json.dumps({**CHUNK, 'choices': [choice]})}\n\n".encode())
         if whole:
             said = json.dumps({**CHUNK, "choices": [], "usage": usage})
@@ -53,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def piece(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n" if self.chunked else data)
 
     def reply(self, data: bytes, kind: str = "application/json") -> None:
         self.send_response(200)
@@ -89,6 +103,21 @@ def test_answers_that_break_off_are_counted_and_the_others_measured(url: str) ->
     assert result["summary"]["first_error"]
 
 
+def test_an_answer_of_no_stated_length_that_breaks_off(url: str, handler: type[Handler]) -> None:
+    handler.chunked = False
+    load = Load(requests=4, prompts=parse_lengths("", "4"), new=parse_lengths("", "2"))
+    result, _ = run_bench(url, load, EngineSettings(), None)
+    assert (result["summary"]["failed"], result["summary"]["new_tokens"]) == (3, 1)
+    assert "ended without finish_reason" in result["summary"]["first_error"]
+
+
+def test_usage_with_every_event_is_counted_once(url: str, handler: type[Handler]) -> None:
+    handler.chunked, handler.usage_each = False, True
+    load = Load(requests=4, prompts=parse_lengths("", "4"), new=parse_lengths("", "6"))
+    result, _ = run_bench(url, load, EngineSettings(), None)
+    assert result["summary"]["new_tokens"] == 24
+
+
 @pytest.mark.parametrize("models", [{"object": "list", "data": []}, {"hello": 1}, [1], "text"])
 def test_what_is_no_endpoint_is_said(url: str, handler: type[Handler], models: object) -> None:
     handler.models = models
@@ -104,3 +133,16 @@ def test_a_page_is_no_endpoint(url: str) -> None:
 def test_nobody_listens(url: str) -> None:
     with pytest.raises(ConfigError, match="is it an endpoint"):
         run_bench("http://127.0.0.1:9", LOAD, EngineSettings(), None)
+
+
+def test_a_picture_of_no_format_is_said_first(tmp_path: Path) -> None:
+    load = Load(requests=1, prompts=parse_lengths("", "4"), new=parse_lengths("", "2"))
+    with pytest.raises(ConfigError, match=r"--plot .*a\.xyz: no such format; there are .*svg"):
+        bench_and_report(
+            "http://127.0.0.1:9",
+            load,
+            EngineSettings(),
+            None,
+            json_to=None,
+            plot_to=tmp_path / "a.xyz",
+        )

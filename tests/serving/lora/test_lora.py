@@ -283,6 +283,15 @@ def rewritten(source: Path, target: Path, **changes: Any) -> Path:
         ({"bias": "all"}, r"bias: 'all' is not supported"),
         ({"modules_to_save": ["lm_head"]}, r"modules_to_save"),
         ({"peft_type": "IA3"}, r"peft_type: 'IA3'; only LORA"),
+        ({"init_lora_weights": "pissa_niter_4"}, r"'pissa_niter_4' changes the base's own weights"),
+        ({"init_lora_weights": "olora"}, r"'olora' changes the base's own weights"),
+        (
+            {"alora_invocation_tokens": [5, 6]},
+            r"alora_invocation_tokens: \[5, 6\] is not",
+        ),
+        ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern: 0; a rank is at least 1"),
+        ({"alpha_pattern": {"(": 4}}, r"no regular expression"),
+        ({"lora_alpha": float("nan")}, r"NaN or infinity in its matrices or its alpha"),
     ],
 )
 def test_says_what_is_wrong_with_the_config(
@@ -309,6 +318,9 @@ def test_says_what_is_wrong_with_the_files(
     save_file({**tensors, "base_model.model.x.lora_magnitude_vector": torch.ones(2)}, weights)
     with pytest.raises(AdapterError, match="no LoRA matrix of a linear layer"):
         read_adapter(path)
+    save_file({**tensors, lone: torch.full_like(tensors[lone], torch.inf)}, weights)
+    with pytest.raises(AdapterError, match="NaN or infinity"):
+        read_adapter(path)
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(AdapterError, match="damaged"):
         read_adapter(path)
@@ -319,7 +331,7 @@ def test_says_what_is_wrong_with_the_files(
                 "base_model.model.lm_head.lora_A.weight": torch.ones(4, 64),
                 "base_model.model.lm_head.lora_B.weight": torch.ones(9, 4),
             },
-            "lm_head is no linear layer",
+            "lm_head: the output projection takes none",
         ),
     ):
         save_file({**tensors, **other}, weights)
@@ -327,5 +339,8 @@ def test_says_what_is_wrong_with_the_files(
             asyncio.run(engine.load_adapter("bad", path))
     weights.unlink()
     with pytest.raises(AdapterError, match="missing"):
+        read_adapter(path)
+    weights.mkdir()
+    with pytest.raises(AdapterError, match="damaged"):
         read_adapter(path)
     assert engine.adapters() == {}

@@ -131,6 +131,12 @@ def test_wrong_options_leave_nothing_behind(
     with pytest.raises(ConfigError, match="exists already"):
         run(loud_dir, "--out", out)
     out.rmdir()
+    out.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="exists already"):
+        run(loud_dir, "--out", out)
+    out.unlink()
+    with pytest.raises(ConfigError, match="cannot be made: Not a directory"):
+        run(loud_dir, "--out", odd / "below")
     assert sorted(tmp_path.iterdir()) == kept
 
 
