@@ -11,7 +11,7 @@ from tests.trainer.inputs import TINY_MODEL, Inputs
 from tests.trainer.ranks import Run, run_here
 from trainer.bad_steps import SpikeWatch, TrainingDiverged
 from trainer.checkpoint import CheckpointStore
-from trainer.config import ModelShape, OptimiserConfig
+from trainer.config import BadStepConfig, ModelShape, OptimiserConfig
 from trainer.data.rows import Row, collate
 from trainer.loop import LoopPlan, train
 from trainer.losses.cross_entropy import IGNORE
@@ -152,6 +152,19 @@ def test_a_loss_that_is_no_number_stops_with_the_remedy(stepper: PlainStepper, t
             weight[0] = float("nan")
     with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*lower optimiser\.lr"):
         run(stepper, tmp_path, RandomRows(1), plan())
+
+
+def test_a_bad_batch_that_cannot_be_written_hides_nothing(stepper: PlainStepper, tmp_path: Path):
+    """What stops the run is still the loss; of too many bad steps the limit is named."""
+    with torch.no_grad():
+        for weight in stepper._low:
+            weight[0] = float("nan")
+    (tmp_path / "file").touch()
+    policy = BadStepConfig(action="skip", at_most=1)
+    bad = plan(bad_steps=policy, bad_folder=tmp_path / "file" / "bad")
+    said = r"loss nan.*could not be written.*bad step 2 of the run.*raise bad_steps\.at_most"
+    with pytest.raises(TrainingDiverged, match=said):
+        run(stepper, tmp_path / "state", RandomRows(1), bad)
 
 
 def test_a_restart_forgets_no_bad_step(tmp_path: Path):
