@@ -121,7 +121,8 @@ class _Training:
             return False
         record, lines = found
         self.cursor = Cursor(record.step, record.samples, tuple(record.skipped))
-        self.watch.fill([entry["loss"] for entry in map(json.loads, lines) if "loss" in entry])
+        steps = [entry for entry in map(json.loads, lines) if entry.get("loss_tokens")]
+        self.watch.fill([entry["loss"] for entry in steps])
         self.log.resume(lines, record.step, record.samples)
         return True
 
@@ -165,7 +166,8 @@ class _Training:
                 self.handle(problem, measured, samples, after)
                 return
         self.cursor = after
-        self.watch.good(round(measured.loss, LOSS_DIGITS))  # as a restart reads it again
+        if measured.loss_tokens:  # without any its loss is 0, and the next one were a leap
+            self.watch.good(round(measured.loss, LOSS_DIGITS))  # as a restart reads it again
         self.log.step(
             after.step,
             samples=after.samples,

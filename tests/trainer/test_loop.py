@@ -154,6 +154,28 @@ def test_a_loss_that_is_no_number_stops_with_the_remedy(stepper: PlainStepper, t
         run(stepper, tmp_path, RandomRows(1), plan())
 
 
+@pytest.mark.parametrize("empty", [range(5, 10), range(5, 9)])
+def test_a_batch_without_loss_is_no_measure_of_the_others(
+    stepper: PlainStepper, tmp_path: Path, empty: range
+):
+    """The second batch has no token with loss, or those of one row: the third is no leap."""
+
+    class Silent(RandomRows):
+        def row(self, k: int) -> Row:
+            row = super().row(k)
+            labels = np.full_like(row.labels, IGNORE) if k in empty else row.labels
+            return Row(row.inputs, labels, row.segments)
+
+    watch = BadStepConfig(max_rise=2.0, window=1)
+    lines = run(stepper, tmp_path, Silent(7), plan(bad_steps=watch))
+    steps = [line for line in lines if "loss" in line]
+    assert [line["samples"] for line in steps] == [5, 10, 15, 20, 25, 30]
+    if len(empty) == 5:
+        assert (steps[1]["loss"], steps[1]["loss_tokens"], steps[1]["grad_norm"]) == (0, 0, 0)
+    assert all(2 < line["loss"] < 10 for line in steps if line["loss_tokens"])
+    assert sum(weight.isnan().sum() for weight in stepper.weights().values()) == 0
+
+
 def test_a_bad_batch_that_cannot_be_written_hides_nothing(stepper: PlainStepper, tmp_path: Path):
     """What stops the run is still the loss; of too many bad steps the limit is named."""
     with torch.no_grad():
