@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clusters.config import explain_json
+from clusters.config import ConfigError, explain_json
 from clusters.failpoints import failpoint
 from clusters.files import link_or_copy, publish
 from clusters.units import Units
@@ -129,10 +129,20 @@ class ArtifactWriter:
 
     @classmethod
     def begin(cls, store: Path, kind: str, fingerprint: str) -> "ArtifactWriter":
-        """Start a new attempt at ``store/kind/fingerprint``."""
+        """Start a new attempt at ``store/kind/fingerprint``.
+
+        Raises:
+            ConfigError: its folder cannot be made, as where the store is a file.
+        """
         directory = artifact_directory(store.absolute(), kind, fingerprint)
         writer = cls(directory, f"a{secrets.token_hex(6)}")
-        (directory / writer.attempt).mkdir(parents=True)
+        try:
+            (directory / writer.attempt).mkdir(parents=True)
+        except OSError as error:
+            raise ConfigError(
+                f"store: {store}: no folder can be made in it: {error.strerror or error}; name a "
+                "folder that can be written to"
+            ) from error
         return writer
 
     @property

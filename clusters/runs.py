@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -82,10 +82,9 @@ def driving(directory: Path) -> Iterator[None]:
     """Be the one driver of a run while the block runs. The system ends it with the process.
 
     Raises:
-        ConfigError: another process drives it.
+        ConfigError: another process drives it, or its folder cannot be written to.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / LOCK_NAME, "w", encoding="utf-8") as file:
+    with _lock_file(directory) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -94,6 +93,17 @@ def driving(directory: Path) -> Iterator[None]:
                 f"inkstone stop {directory.name}"
             ) from None
         yield
+
+
+def _lock_file(directory: Path) -> TextIO:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return open(directory / LOCK_NAME, "w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{directory}: the run cannot be written there: {error.strerror or error}; start it "
+            "from a folder that can be written to"
+        ) from error
 
 
 def is_driven(directory: Path) -> bool:

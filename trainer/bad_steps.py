@@ -50,10 +50,12 @@ class SpikeWatch:
 def write_batch(folder: Path, step: int, rank: int, samples: list[int], rows: list[Row]) -> Path:
     """Write a rank's rows of a bad step, for whoever looks into it.
 
+    Several batches may be bad at one step, so the file is named by the rank's first sample too.
+
     Returns:
         The ``.npz``: ``samples`` (rows,), ``inputs``, ``labels``, ``segments`` (rows, length).
     """
-    path = folder / f"bad-step-{step:08d}-rank-{rank:05d}.npz"
+    path = folder / f"bad-step-{step:08d}-sample-{samples[0]:010d}-rank-{rank:05d}.npz"
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         path,

@@ -1,12 +1,15 @@
 """Configs of the trainer's stages."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from clusters.config import StageConfig, execution
 from trainer.models.shape import ModelShape
 from trainer.observe.config import ObserveConfig
+
+FirstSample = Annotated[int, Field(ge=0)]
+SampleCount = Annotated[int, Field(gt=0)]
 
 
 class OptimiserConfig(StageConfig):
@@ -166,7 +169,7 @@ class TrainConfig(StageConfig):
     verify_tokens: bool | Literal["always"] = execution(True)
     """Compare a token store's checksums before training, about a second per GB: ``true`` once,
     and again where its files were changed since; ``always`` at every start."""
-    skip_samples: list[tuple[int, int]] = Field(default_factory=list)
+    skip_samples: list[tuple[FirstSample, SampleCount]] = Field(default_factory=list)
     """Ranges of the sample order that are left out, (first sample, count)."""
     compile: bool | Literal["auto"] = execution(False)
     """Fuse operators by torch.compile: a minute at the start for faster steps. ``auto`` does

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from clusters.artifact import ArtifactWriter
 from clusters.config import identity
-from trainer.checkpoint import METRICS_NAME, CheckpointStore, Policy
+from trainer.checkpoint import METRICS_NAME, CheckpointError, CheckpointStore, Policy
 from trainer.config import CheckpointConfig, TrainConfig
 from trainer.cursor import Ranges
 from trainer.data.rows import RowSource
@@ -92,6 +92,7 @@ def run_rank(
         gauges: makes an observer for the run of a name, beside those of the config.
     """
     import torch
+    from safetensors import SafetensorError
 
     from trainer.models.llama import save_about
 
@@ -115,7 +116,13 @@ def run_rank(
     skipped = train(plan, prepared.source, stepper, checkpoints, log, leaving)
     weights = stepper.weights()
     if stepper.rank == 0:
-        _write(job, prepared, plan, checkpoints.world_sizes, skipped, weights, log)
+        try:
+            _write(job, prepared, plan, checkpoints.world_sizes, skipped, weights, log)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"the finished model could not be written below {job.out.directory}: {error}; "
+                "make room, or mend its folder; the same command goes on from the last checkpoint"
+            ) from error
         log.finished()
     stepper.share(None)
 

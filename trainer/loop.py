@@ -100,8 +100,11 @@ class _Training:
             self.validate()
         saved_for_leaving = False
         while self.cursor.step < self.plan.total_steps:
+            before = self.cursor.step
             self.step()
             taken = self.cursor.step
+            if taken <= before:  # a bad step: what stands was validated and saved in its turn
+                continue
             last = taken == self.plan.total_steps
             if last or taken % self.plan.validation_every == 0:
                 self.validate()
@@ -118,7 +121,8 @@ class _Training:
             return False
         record, lines = found
         self.cursor = Cursor(record.step, record.samples, tuple(record.skipped))
-        self.watch.fill([entry["loss"] for entry in map(json.loads, lines) if "loss" in entry])
+        steps = [entry for entry in map(json.loads, lines) if entry.get("loss_tokens")]
+        self.watch.fill([entry["loss"] for entry in steps])
         self.log.resume(lines, record.step, record.samples)
         return True
 
@@ -162,7 +166,8 @@ class _Training:
                 self.handle(problem, measured, samples, after)
                 return
         self.cursor = after
-        self.watch.good(round(measured.loss, LOSS_DIGITS))  # as a restart reads it again
+        if measured.loss_tokens:  # without any its loss is 0, and the next one were a leap
+            self.watch.good(round(measured.loss, LOSS_DIGITS))  # as a restart reads it again
         self.log.step(
             after.step,
             samples=after.samples,
@@ -177,6 +182,17 @@ class _Training:
             attended=attended_length(measured.rows),
         )
 
+    def _written(self, measured: Measured, step: int) -> str:
+        """Write this rank's part of a bad batch; says where it is, or why it is nowhere."""
+        folder = self.plan.bad_folder
+        if folder is None or not measured.samples:
+            return ""
+        try:
+            write_batch(folder, step, self.stepper.rank, measured.samples, measured.rows)
+        except OSError as error:  # what was wrong with the step matters more
+            return f"; its batch could not be written: {error}"
+        return f"; its batch is in {folder}"
+
     def handle(self, problem: str, measured: Measured, samples: list[int], after: Cursor) -> None:
         """A bad step: its weights were not changed. Stop, skip it, or rewind."""
         plan = self.plan
@@ -184,20 +200,16 @@ class _Training:
         bad = len(self.cursor.skipped) - len(plan.skipped) + 1
         where = f"step {after.step}: {problem} on samples {samples[0]} to {samples[-1]}"
         self.log.bad_step(after.step, samples, measured.loss, measured.checksum)
-        if plan.bad_folder is not None:
-            write_batch(
-                plan.bad_folder,
-                after.step,
-                self.stepper.rank,
-                measured.samples,
-                measured.rows,
-            )
-            where += f"; its batch is in {plan.bad_folder}"
-        action = plan.bad_steps.action
-        if action == "stop" or bad > plan.bad_steps.at_most:
+        where += self._written(measured, after.step)
+        action, most = plan.bad_steps.action, plan.bad_steps.at_most
+        if action == "stop" or bad > most:
+            other = "set bad_steps.action to skip or rewind"
+            if action != "stop":
+                where += f"; bad step {bad} of the run, bad_steps.at_most is {most}"
+                other = "raise bad_steps.at_most"
             raise TrainingDiverged(
-                f"{where}; lower optimiser.lr or raise optimiser.warmup_steps, or set "
-                "bad_steps.action to skip or rewind"
+                f"{where}; lower optimiser.lr or raise optimiser.warmup_steps, or {other}: a "
+                "changed config is a run of its own, from step 0"
             )
         self.log.say(f"{where}; {action}")
         skipped = self.cursor.skipping(samples[0], samples[-1] + 1 - samples[0]).skipped

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from clusters.stage import StageError
 from trainer.observe.events import history
 from trainer.observe.goodput import Goodput
 from trainer.observe.observer import Observers, Opener
@@ -184,8 +185,14 @@ class MetricsLog:
             return
         event = {"time": round(time.time(), 3), **values}
         self._goodput.take(event)
-        with open(self._timings, "a", encoding="utf-8") as file:
-            file.write(_to_json(event) + "\n")
+        try:
+            with open(self._timings, "a", encoding="utf-8") as file:
+                file.write(_to_json(event) + "\n")
+        except OSError as error:
+            raise StageError(
+                f"{self._timings}: cannot be written: {error.strerror or error}; make room, or "
+                "mend its folder; the same command goes on from the last checkpoint"
+            ) from error
 
 
 def _to_json(values: dict[str, Any], sort_keys: bool = False) -> str:

@@ -63,7 +63,10 @@ def _run_or_note(
     try:
         run_rank(job, leaving, gauges)
     except (TrainingDiverged, CheckpointError) as error:
-        MetricsLog(job.timings if rank == 0 else None).failed(str(error))
+        try:
+            MetricsLog(job.timings if rank == 0 else None).failed(str(error))
+        except StageError:  # the logs are on the same full disk
+            raise error from None
 
 
 def _train_function(config: dict[str, Any]) -> None:

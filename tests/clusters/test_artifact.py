@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from clusters.artifact import Artifact, ArtifactError, ArtifactWriter
+from clusters.config import ConfigError
 from clusters.files import publish
 
 FINGERPRINT = "ab" * 32
@@ -116,3 +117,10 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
     manifest.write_bytes(b"\xff\xfe")
     with pytest.raises(ArtifactError, match="unreadable manifest"):
         Artifact.open(artifact.directory)
+
+
+def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.write_text("a file")
+    with pytest.raises(ConfigError, match=r"store: .*no folder can be made in it: Not a directory"):
+        ArtifactWriter.begin(store, "tokens", "a" * 64)

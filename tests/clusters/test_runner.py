@@ -186,3 +186,10 @@ def test_run_json_is_plain_json(tmp_path: Path) -> None:
     raw = json.loads((directory / "run.json").read_text())
     assert raw["stages"]["numbers"]["fingerprint"]
     assert (directory / "logs" / raw["id"] / "driver.log").read_text().startswith("numbers (")
+
+
+def test_a_run_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    said = "the run cannot be written there: Not a directory"
+    with pytest.raises(ConfigError, match=said), runs.driving(tmp_path / "runs" / "demo"):
+        pass

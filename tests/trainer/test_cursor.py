@@ -1,5 +1,9 @@
 import random
 
+import pytest
+from pydantic import ValidationError
+
+from trainer.config import PretrainConfig
 from trainer.cursor import Cursor
 
 
@@ -23,3 +27,9 @@ def test_batches_are_what_is_left_of_all_samples_in_order():
 def test_a_range_decided_later_holds_from_there_on():
     cursor = Cursor(2, 10).skipping(8, 4)
     assert cursor.next_batch(3)[0] == [12, 13, 14]
+
+
+@pytest.mark.parametrize("skipped", [[-5, 3], [0, -3], [7, 0]])
+def test_ranges_that_are_none_are_refused(skipped: list[int]):
+    with pytest.raises(ValidationError, match="skip_samples"):
+        PretrainConfig.model_validate({"skip_samples": [skipped]})

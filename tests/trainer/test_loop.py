@@ -11,7 +11,7 @@ from tests.trainer.inputs import TINY_MODEL, Inputs
 from tests.trainer.ranks import Run, run_here
 from trainer.bad_steps import SpikeWatch, TrainingDiverged
 from trainer.checkpoint import CheckpointStore
-from trainer.config import ModelShape, OptimiserConfig
+from trainer.config import BadStepConfig, ModelShape, OptimiserConfig
 from trainer.data.rows import Row, collate
 from trainer.loop import LoopPlan, train
 from trainer.losses.cross_entropy import IGNORE
@@ -152,6 +152,41 @@ def test_a_loss_that_is_no_number_stops_with_the_remedy(stepper: PlainStepper, t
             weight[0] = float("nan")
     with pytest.raises(TrainingDiverged, match=r"step 1: loss nan.*lower optimiser\.lr"):
         run(stepper, tmp_path, RandomRows(1), plan())
+
+
+@pytest.mark.parametrize("empty", [range(5, 10), range(5, 9)])
+def test_a_batch_without_loss_is_no_measure_of_the_others(
+    stepper: PlainStepper, tmp_path: Path, empty: range
+):
+    """The second batch has no token with loss, or those of one row: the third is no leap."""
+
+    class Silent(RandomRows):
+        def row(self, k: int) -> Row:
+            row = super().row(k)
+            labels = np.full_like(row.labels, IGNORE) if k in empty else row.labels
+            return Row(row.inputs, labels, row.segments)
+
+    watch = BadStepConfig(max_rise=2.0, window=1)
+    lines = run(stepper, tmp_path, Silent(7), plan(bad_steps=watch))
+    steps = [line for line in lines if "loss" in line]
+    assert [line["samples"] for line in steps] == [5, 10, 15, 20, 25, 30]
+    if len(empty) == 5:
+        assert (steps[1]["loss"], steps[1]["loss_tokens"], steps[1]["grad_norm"]) == (0, 0, 0)
+    assert all(2 < line["loss"] < 10 for line in steps if line["loss_tokens"])
+    assert sum(weight.isnan().sum() for weight in stepper.weights().values()) == 0
+
+
+def test_a_bad_batch_that_cannot_be_written_hides_nothing(stepper: PlainStepper, tmp_path: Path):
+    """What stops the run is still the loss; of too many bad steps the limit is named."""
+    with torch.no_grad():
+        for weight in stepper._low:
+            weight[0] = float("nan")
+    (tmp_path / "file").touch()
+    policy = BadStepConfig(action="skip", at_most=1)
+    bad = plan(bad_steps=policy, bad_folder=tmp_path / "file" / "bad")
+    said = r"loss nan.*could not be written.*bad step 2 of the run.*raise bad_steps\.at_most"
+    with pytest.raises(TrainingDiverged, match=said):
+        run(stepper, tmp_path / "state", RandomRows(1), bad)
 
 
 def test_a_restart_forgets_no_bad_step(tmp_path: Path):

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import pytest
 
+from clusters.stage import StageError
 from trainer import trace_cli
 from trainer.metrics import MetricsLog
 from trainer.trace import Trace
@@ -33,6 +34,12 @@ def test_what_is_not_finite_is_null(tmp_path: Path, number: float):
     assert validation["validation"] == {"docs": None, "code": 1.25}
     timings = [strictly(line) for line in (tmp_path / "timings.jsonl").read_text().splitlines()]
     assert timings[1]["losses"] == {"docs": None, "code": 1.25}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_below_the_logs_is_said():
+    with pytest.raises(StageError, match=r"/dev/full: cannot be written: No space .* make room"):
+        MetricsLog(Path("/dev/full")).say("hello")
 
 
 def test_a_step_that_overflowed_is_shown(capsys: pytest.CaptureFixture[str]):

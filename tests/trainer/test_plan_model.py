@@ -128,6 +128,19 @@ def test_families_have_the_parameters_of_transformers_own_model(kind, tmp_path):
     assert read_config(path).parameters == counted(config)
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_biases_of_the_mlp_are_counted_where_there_are_any(kind, tmp_path):
+    config = {
+        "model_type": kind, "vocab_size": 1024, "hidden_size": 192, "num_hidden_layers": 3,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 320,
+        "head_dim": 32, "pad_token_id": 0, "mlp_bias": True, "use_bias": kind == "ernie4_5",
+        "attention_bias": kind in ("glm", "glm4", "seed_oss"), "attention_out_bias": False,
+    }  # fmt: skip
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert read_config(path).parameters == counted(config)
+
+
 @pytest.mark.parametrize("kind", ["gpt_neox", "phi", "starcoder2", "bert", "nemotron", "lfm2"])
 def test_other_layers_behind_the_same_keys_are_refused(kind, tmp_path):
     """Counted as Llama's they would be a quarter and more too large."""

@@ -113,6 +113,18 @@ def test_calibration_returns_what_was_measured(tmp_path):
             assert report["mean_error"] is None
 
 
+def test_a_calibration_row_that_is_missed_is_named(tmp_path):
+    """Two in a group, one of them three times as fast: no pace of the kernels fits both."""
+    rows = [row(use="calibrate"), row(use="calibrate", speed=3000), row(gpus=64, speed=900)]
+    table = write(tmp_path / "t.csv", rows)
+    report = validate(table)
+    missed = [r["line"] for r in report["rows"][:2] if abs(r["error"]) > 0.25]
+    assert missed
+    said = [w for w in report["warnings"] if "itself missed by" in w]
+    assert [w.split(": ")[0] for w in said] == [f"{table}:{line}" for line in missed]
+    assert not validate(write(table, [rows[0], rows[2]]))["warnings"]
+
+
 def test_computing_is_the_inverse_of_step():
     rng = random.Random(3)
     for _ in range(20):

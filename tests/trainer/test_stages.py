@@ -1,5 +1,6 @@
 """Whole stages: what they write, what they refuse, and that two workers agree with one."""
 
+import io
 import json
 import random
 import shutil
@@ -8,15 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from clusters.artifact import Artifact
+from clusters.artifact import Artifact, ArtifactWriter
 from clusters.config import ConfigError, StageConfig
 from clusters.execute import run_stage
+from clusters.progress import Progress
 from clusters.stage import Stage, StageContext, StageError
-from tests.trainer.inputs import TINY_MODEL, Inputs, run_pretrain, run_sft
+from tests.trainer.inputs import TINY_MODEL, Inputs, pretrain_config, run_pretrain, run_sft
 from trainer.checkpoint.lock import only_driver
 from trainer.config import PretrainConfig, SftConfig
+from trainer.job import Job
+from trainer.pretrain import Pretraining
 from trainer.sft import TooManyBadConversations, check_base
-from trainer.workers import TrainingFailed
+from trainer.workers import TrainingFailed, run_job
 
 
 def metrics(artifact: Artifact) -> list[dict]:
@@ -222,6 +226,26 @@ def test_one_run_at_a_time_trains_an_artifact(inputs: Inputs, tmp_path: Path):
     assert str(state) in str(caught.value)
     with only_driver(state):  # given back
         pass
+
+
+def test_a_model_that_cannot_be_written_is_said_and_written_later(
+    inputs: Inputs, base: Artifact, tmp_path: Path
+):
+    """All steps are taken, then there is no room: nothing is trained a second time."""
+    config = PretrainConfig.model_validate(pretrain_config(1))
+    out = ArtifactWriter.begin(tmp_path, "checkpoint", "f" * 64)
+    tokens, tokenizer = inputs.tokens.path("tokens"), inputs.tokenizer.path("tokenizer")
+    job = Job(Pretraining(config, 11, tokens, tokenizer), 11, out, tmp_path / "timings.jsonl")
+    out.path("model").write_text("in the way")
+    said = r"finished model could not be written below .*the same command goes on"
+    with pytest.raises(TrainingFailed, match=said):
+        run_job(job, Progress(io.StringIO()))
+    out.path("model").unlink()
+    run_job(job, Progress(io.StringIO()))
+    events = [json.loads(line) for line in job.timings.read_text().splitlines()]
+    assert [e["step"] for e in events if e["event"] == "step"] == list(range(1, config.steps + 1))
+    assert [e["step"] for e in events if e["event"] == "resumed"] == [config.steps]
+    assert out.path("metrics.jsonl").read_text() == base.path("metrics.jsonl").read_text()
 
 
 def test_rows_longer_than_the_model_are_refused(base: Artifact, inputs: Inputs, tmp_path: Path):

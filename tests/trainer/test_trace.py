@@ -161,6 +161,7 @@ def test_a_batch_that_was_left_out_is_traced_when_the_run_is_done(with_noise: In
         workers=1,
         steps=14,
         checkpoint_every=5,
+        validation_every=5,
         data={"mixture": mixture},
         bad_steps={"action": action, "max_rise": 1.0, "window": 2},
         optimiser={"lr": 0.01, "warmup_steps": 2},
@@ -174,6 +175,11 @@ def test_a_batch_that_was_left_out_is_traced_when_the_run_is_done(with_noise: In
     assert {f.applied for f in found} == {False}
     assert {f.applied for f in trained} == {True}
     assert [f.left_out for f in trained] == [0] * 10 + [2, 1, 0, 0]
+    lines = map(json.loads, made.path("metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if "validation" in line] == [0, 5, 10, 14]
+    written = with_noise.tokens.directory.parent.parent / "logs" / "stage" / "bad-steps"
+    kept = [np.load(path)["samples"].tolist() for path in sorted(written.iterdir())]
+    assert kept == [list(run) for _, run in bad], "no batch is written over another"
     seen = sorted(k for f in [*trained, *found] for k in f.samples)
     assert seen == list(range(85)), "each sample once, trained or left out"
     shown = CliRunner().invoke(app, ["trace", str(made.directory), "--step", "11"])

@@ -148,10 +148,16 @@ def config_to_internlm2(config: dict[str, Any]) -> dict[str, Any]:
     }
     kept["bias"] = bool(config.get("attention_bias", False))
     rope = kept.pop("rope_parameters", None) or {}
+    older = config.get("rope_scaling") or {}
+    kind = rope.get("rope_type") or older.get("rope_type") or older.get("type") or "default"
+    if kind not in ("default", "linear", "dynamic"):
+        raise ConfigError(
+            f"config.json: rope_type {kind!r}: InternLM2 scales positions by linear or dynamic only"
+        )
     if rope:  # transformers 5's way to say it; InternLM2's own code reads the older keys
         kept["rope_theta"] = rope.get("rope_theta", config.get("rope_theta", 10000.0))
-        if rope.get("rope_type", "default") != "default":
-            kept["rope_scaling"] = {"type": rope["rope_type"], "factor": rope.get("factor", 1.0)}
+        if kind != "default":
+            kept["rope_scaling"] = {"type": kind, "factor": rope.get("factor", 1.0)}
     return kept
 
 

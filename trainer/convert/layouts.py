@@ -9,6 +9,7 @@ from typing import Any
 
 from clusters.config import ConfigError
 from trainer.convert import internlm2
+from trainer.convert.complete import SIZES, check_complete
 from trainer.convert.safetensors_files import Planned, TensorFolder, write_folder
 
 _CODE = ("modeling_", "configuration_")
@@ -51,7 +52,11 @@ def convert(source: Path, target: Path, to: str, shard_bytes: int = SHARD_BYTES)
     folder = TensorFolder(source)
     planned = direction.tensors(folder.tensors, folder.read, internlm2.Heads.of(config))
     made = direction.config(config)
-    if target.exists() and any(target.iterdir()):
+    if to == "llama":
+        check_complete((item.tensor for item in planned), made)
+    else:
+        check_complete(folder.tensors.values(), config)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target}: is not empty; name a new folder")
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir()):
@@ -83,10 +88,21 @@ def _config(source: Path, direction: Direction) -> dict[str, Any]:
         raise ConfigError(f"{path}: missing; name a checkpoint in Hugging Face's layout") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: expected an object, got {type(config).__name__}")
     kind = config.get("model_type")
     if kind != direction.source:
         raise ConfigError(f"{path}: model_type {kind!r}, this way takes {direction.source!r}")
-    missing = [k for k in ("num_attention_heads", "hidden_size") if not config.get(k)]
+    missing = [key for key in SIZES if not config.get(key)]
     if missing:
         raise ConfigError(f"{path}: {missing[0]}: missing")
+    for key in (*SIZES, "num_key_value_heads", "head_dim"):
+        size = config.get(key)
+        if size is not None and (not isinstance(size, int) or size <= 0):
+            raise ConfigError(f"{path}: {key}: expected a whole number above 0, got {size!r}")
+    heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads") or 1
+    if heads % kv_heads:
+        raise ConfigError(
+            f"{path}: num_key_value_heads: {kv_heads} does not divide num_attention_heads {heads}"
+        )
     return config

@@ -63,8 +63,11 @@ class TensorFolder:
         index = folder / INDEX_NAME
         named = {folder / "model.safetensors"}
         if index.is_file():
-            weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            named = {folder / name for name in weights.values()}
+            try:
+                weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+                named = {folder / name for name in weights.values()}
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ConfigError(f"{index}: damaged: {error!r}; fetch it again") from None
         for path in sorted(named):
             if not path.is_file():
                 raise ConfigError(

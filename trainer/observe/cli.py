@@ -81,8 +81,9 @@ def _speed_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
 def _time_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     parts = sorted(summary["seconds_by_part"].items(), key=lambda item: -item[1])
     spent = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts if seconds >= 1)
+    wall = _duration(summary["wall_seconds"])
     return [
-        ("wall time", f"{_duration(summary['wall_seconds'])}: {spent}"),
+        ("wall time", f"{wall}: {spent}" if spent else wall),
         (
             "goodput",
             f"{summary['goodput']:.1%}; {summary['restarts']} restarts cost "

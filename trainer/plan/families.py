@@ -6,6 +6,8 @@ from clusters.config import ConfigError
 
 BIAS_OF_QKV = ("qwen2", "glm", "glm4", "seed_oss")
 """Families whose queries, keys and values have a bias, attention's output none."""
+MLP_BIAS = ("llama", "granite", "helium", "smollm3", "seed_oss")
+"""Families whose MLP has biases where the config says ``mlp_bias``; others ignore the key."""
 _FOUR_NORMS = ("gemma2", "gemma3_text", "glm4")
 """Families that normalise what a layer adds, too."""
 HEAD_NORMS = ("qwen3", "gemma3_text", "exaone4")

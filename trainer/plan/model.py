@@ -31,6 +31,8 @@ class Shape:
     qkv_bias: bool = False
     output_bias: bool = False
     """Attention's output projection has a bias."""
+    mlp_bias: bool = False
+    """All three products of the MLP have a bias."""
     head_norm: bool = False
     """Queries and keys are normalised per head (Qwen3)."""
     norm_width: int = 0
@@ -62,7 +64,8 @@ class Shape:
     def layer_parameters(self) -> int:
         """Parameters of one layer, with its norms."""
         norms = self.norm_width or 2 * self.hidden
-        return self.attention_parameters + 3 * self.hidden * self.mlp + norms
+        biases = (2 * self.mlp + self.hidden) * self.mlp_bias
+        return self.attention_parameters + 3 * self.hidden * self.mlp + biases + norms
 
     @property
     def embedding_parameters(self) -> int:
@@ -155,6 +158,7 @@ def _from_config(config: dict[str, Any], path: Path) -> Shape:
     families.check(kind, path)
     _check_heads(path, hidden, heads, kv_heads, head_width)
     bias = bool(config.get("attention_bias", config.get("bias", False)))
+    everywhere = kind == "ernie4_5" and bool(config.get("use_bias", False))
     shape = Shape(
         name=path.parent.name if path.name == "config.json" else path.stem,
         vocab=vocab,
@@ -165,8 +169,9 @@ def _from_config(config: dict[str, Any], path: Path) -> Shape:
         mlp=size("intermediate_size"),
         head_width=head_width,
         tied=bool(config.get("tie_word_embeddings", kind in families.TIED)),
-        qkv_bias=bias or kind == "qwen2",
-        output_bias=bias and kind not in families.BIAS_OF_QKV,
+        qkv_bias=bias or everywhere or kind == "qwen2",
+        output_bias=everywhere or (bias and kind not in families.BIAS_OF_QKV),
+        mlp_bias=everywhere or (kind in families.MLP_BIAS and bool(config.get("mlp_bias", False))),
         head_norm=kind in families.HEAD_NORMS,
     )
     norms = families.norm_width(kind, hidden, shape.q_width + shape.kv_width)

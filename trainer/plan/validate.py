@@ -16,6 +16,9 @@ from trainer.plan.hardware import find_gpu
 from trainer.plan.table import USES, Row, Table, read_table
 from trainer.plan.throughput import RECOMPUTE_COST, Job, computing_seconds, work_per_token
 
+_MISS = 0.25
+"""Error of a calibration row, as a fraction, above which a warning names it."""
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -120,7 +123,7 @@ def validate(path: Path) -> dict[str, Any]:
         **_report(fitted),
         "without_fitted_constants": _report(plain),
         "constants": constants,
-        "warnings": list(_warnings(table)),
+        "warnings": [*_warnings(table), *_missed(table, fitted)],
     }
 
 
@@ -154,6 +157,17 @@ def _warnings(table: Table) -> Iterator[str]:
         )
     if table.unused:
         yield f"columns that say nothing to the plan: {', '.join(table.unused)}"
+
+
+def _missed(table: Table, predicted: list[Predicted]) -> Iterator[str]:
+    """Calibration rows that are not hit themselves: no pace of the kernels explains them all."""
+    for item in predicted:
+        if item.row.use == "calibrate" and abs(item.error) > _MISS:
+            yield (
+                f"{table.path}:{item.row.line}: a `calibrate` row that is itself missed by "
+                f"{item.error:+.0%}: rows of group {item.row.group!r} of {item.row.source!r} "
+                "contradict each other, or its network or layout is not as the table says"
+            )
 
 
 def _report(predicted: list[Predicted]) -> dict[str, Any]:

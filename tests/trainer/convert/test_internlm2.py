@@ -177,6 +177,19 @@ def test_the_verb_reports_and_keeps_the_tokenizer(tmp_path: Path):
         (lambda f: next(f.glob("*.safetensors")).write_bytes(b"x"), "llama", "damaged"),
         (lambda f: _spoil(f, num_key_value_heads=3), "llama", "40 rows, config.json says 48"),
         (lambda f: _spoil(f, num_attention_heads=0), "llama", "num_attention_heads: missing"),
+        (lambda f: _spoil(f, num_key_value_heads=4), "llama", "4 does not divide num_attention"),
+        (lambda f: _spoil(f, hidden_size="24"), "llama", "hidden_size: expected a whole number"),
+        (lambda f: _spoil(f, num_hidden_layers=3), "llama", r"layers\.2\.self.*weight: missing"),
+        (lambda f: _spoil(f, num_hidden_layers=1), "llama", r"layers\.1\..*describes no such"),
+        (
+            lambda f: _spoil(f, vocab_size=62),
+            "llama",
+            r"shape \(61, 24\), config.json says \(62",
+        ),
+        (lambda f: _spoil(f, bias=True), "llama", r"q_proj\.bias: missing"),
+        (lambda f: (f / INDEX_NAME).write_text("{"), "llama", f"{INDEX_NAME}: damaged"),
+        (lambda f: (f / "config.json").write_text("[]"), "llama", "expected an object, got list"),
+        (lambda f: (f.parent / "out").touch(), "llama", "out: is not empty"),
     ],
 )
 def test_what_cannot_be_converted_is_refused(tmp_path: Path, damage, to: str, message: str):
@@ -185,6 +198,45 @@ def test_what_cannot_be_converted_is_refused(tmp_path: Path, damage, to: str, me
     with pytest.raises(ConfigError, match=message):
         convert(tmp_path / "in", tmp_path / "out", to)
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_missing_head_is_refused_unless_it_is_the_embedding(tmp_path: Path, tied: bool):
+    weights = write_internlm2(tmp_path / "in")
+    for file in tmp_path.glob("in/*.safetensors*"):
+        file.unlink()
+    del weights["output.weight"]
+    save_file(weights, tmp_path / "in" / "model.safetensors")
+    _spoil(tmp_path / "in", tie_word_embeddings=tied)
+    if not tied:
+        with pytest.raises(ConfigError, match=r"lm_head\.weight: missing"):
+            convert(tmp_path / "in", tmp_path / "out", "llama")
+        return
+    convert(tmp_path / "in", tmp_path / "out", "llama")
+    convert(tmp_path / "out", tmp_path / "back", "internlm2")
+    assert bits(tmp_path / "back") == bits(tmp_path / "in")
+
+
+@pytest.mark.parametrize("part", ["q_proj", "v_proj"])
+def test_a_llama_without_a_part_of_its_attention_is_refused(tmp_path: Path, part: str):
+    """Keys and values without queries would be left out in silence."""
+    write_internlm2(tmp_path / "in")
+    convert(tmp_path / "in", tmp_path / "llama", "llama")
+    folder = TensorFolder(tmp_path / "llama")
+    weights = {name: folder.read(name) for name in folder.tensors}
+    del weights[f"model.layers.1.self_attn.{part}.weight"]
+    save_file(weights, tmp_path / "llama" / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"layers\.1\.self_attn\.[qv]_proj\.weight: "):
+        convert(tmp_path / "llama", tmp_path / "out", "internlm2")
+
+
+@pytest.mark.parametrize("key", ["rope_parameters", "rope_scaling"])
+def test_a_rotation_that_internlm2_has_not_is_refused(tmp_path: Path, key: str):
+    write_internlm2(tmp_path / "in")
+    convert(tmp_path / "in", tmp_path / "llama", "llama")
+    _spoil(tmp_path / "llama", **{key: {"rope_type": "llama3", "factor": 8.0}})
+    with pytest.raises(ConfigError, match="rope_type 'llama3': InternLM2 scales positions by"):
+        convert(tmp_path / "llama", tmp_path / "out", "internlm2")
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Who is told of a run: real event files, refusals, and one that fails."""
 
+import os
 import struct
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from clusters.config import ConfigError
 from trainer.metrics import MetricsLog
 from trainer.observe.config import ObserveConfig
-from trainer.observe.observer import check_installed, openers
+from trainer.observe.observer import Observers, check_installed, openers
 
 
 def events_of(folder: Path) -> list[tuple[int, str, float]]:
@@ -126,3 +127,22 @@ def test_what_is_not_installed_is_refused_before_it_starts(
 def test_nothing_is_asked_of_who_is_not_named() -> None:
     check_installed(ObserveConfig())
     assert openers(ObserveConfig(tensorboard=False), Path("unused"), "run") == {}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_disk_that_fills_leaves_tensorboard_out_and_training_goes_on(tmp_path: Path) -> None:
+    """The event file becomes a full device in mid-run; nobody waits for it."""
+    said: list[str] = []
+    opener = openers(ObserveConfig(), tmp_path, "r")
+    observers = Observers(opener, said.append)
+    observers.scalars(1, {"loss": 1.0})
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    (own,) = (fd for fd in Path("/proc/self/fd").iterdir() if fd.resolve() == file.resolve())
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, int(own.name))
+    os.close(full)
+    for step in range(2, 2000):
+        observers.scalars(step, {f"figure {n}": 0.5 for n in range(10)})
+    assert len(said) == 1
+    assert "observe.tensorboard is left out from here: OSError" in said[0]
+    assert "No space left" in said[0]
