@@ -124,8 +124,19 @@ def shown_status(directory: Path, record: RunRecord) -> str:
 
 
 def save(directory: Path, record: RunRecord) -> None:
-    """Write ``run.json`` in one step."""
-    replace_json(directory / RUN_NAME, record.model_dump())
+    """Write ``run.json`` in one step.
+
+    Raises:
+        ArtifactError: it cannot be written, e.g. on a full disk.
+    """
+    path = directory / RUN_NAME
+    try:
+        replace_json(path, record.model_dump())
+    except OSError as error:
+        raise ArtifactError(
+            f"{path}: cannot be written: {error}; make room or mend the folder, then give the "
+            "same command again"
+        ) from error
 
 
 def load(directory: Path) -> RunRecord:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusters import runs
-from clusters.artifact import Artifact
+from clusters.artifact import Artifact, ArtifactError
 from clusters.config import ConfigError
 from clusters.failpoints import VARIABLE
 from clusters.gc import collect, garbage
@@ -48,6 +48,15 @@ def test_a_run_makes_everything_once(tmp_path: Path) -> None:
     assert record.stages["numbers"].inputs == {"asked": 5}
     assert record.stages["total"].outputs == {"total": 15}
     assert verify(directory) == []
+
+
+def test_a_record_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    directory = run(toy_plan(tmp_path), "embedded")
+    record = runs.load(directory)
+    gone = tmp_path / "gone"
+    gone.write_text("a file where the run's folder was")
+    with pytest.raises(ArtifactError, match=r"gone/run\.json: cannot be written: .*same command"):
+        runs.save(gone, record)
 
 
 def test_what_changes_runs_again_and_what_does_not_is_kept(tmp_path: Path) -> None:
